@@ -1,0 +1,72 @@
+"""From composed configs to objects: what several commands instantiate in the same way."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from midifactory.data.datamodule import MidiDataModule
+from midifactory.errors import UserError
+from midifactory.tokens.tokenizer import Tokenizer
+
+
+def plain(config: Any) -> Any:
+    """A config as plain dicts and lists, every interpolation resolved."""
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True) if config is not None else None
+
+
+def build_datamodule(config: DictConfig) -> MidiDataModule:
+    """The LightningDataModule of `config.data` and `config.tokenizer`, nothing read yet."""
+    data = config.data
+    return MidiDataModule(
+        source=instantiate(data.source),
+        tokenizer=build_tokenizer(config.tokenizer),
+        name=corpus_name(data),
+        segment=instantiate(data.segment),
+        batch_size=data.batch_size,
+        max_tokens=data.max_tokens,
+        store_root=data.store_root,
+        prepare_workers=data.prepare_workers,
+        loader_workers=data.loader_workers,
+        seed=config.seed,
+    )
+
+
+def build_tokenizer(config: DictConfig) -> Tokenizer:
+    """The tokenizer of a conf/tokenizer file."""
+    return instantiate(config, _convert_="all")
+
+
+def corpus_name(data: DictConfig) -> str:
+    """The corpus' name for folders of prepared data: a folder corpus is named by its folder."""
+    if data.name != "folder" or not data.root:
+        return data.name
+    return Path(data.root).expanduser().resolve().name or "folder"
+
+
+def check_accelerator(name: str) -> None:
+    """Raise UserError where torch has no such device here; Lightning would answer with a traceback."""
+    available = {
+        "auto": True,
+        "cpu": True,
+        "gpu": torch.cuda.is_available() or torch.backends.mps.is_available(),
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if name not in available:
+        raise UserError(f"trainer.accelerator={name}: unknown; choose one of {', '.join(available)}")
+    if not available[name]:
+        here = ", ".join(device for device, works in available.items() if works)
+        raise UserError(f"trainer.accelerator={name}: this machine has none; available: {here}")
+
+
+def default_device(name: str = "auto") -> torch.device:
+    """The torch device for an accelerator name: `auto` takes CUDA, then MPS, then the CPU."""
+    check_accelerator(name)
+    if name in {"auto", "gpu", "cuda"} and torch.cuda.is_available():
+        return torch.device("cuda")
+    if name in {"auto", "gpu", "mps"} and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")

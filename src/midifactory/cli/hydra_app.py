@@ -1,0 +1,149 @@
+"""The one place where Hydra is started, for every command.
+
+Exit codes: 0 done; 1 a bug of ours, with its traceback; 2 a mistake the user can mend (UserError, an unknown key
+or option); 74 (EX_IOERR) disk full; 130 interrupted. Only a bug prints a traceback, unless the user has set
+HYDRA_FULL_ERROR=1, which prints it for everything.
+"""
+
+import errno
+import itertools
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from midifactory.cli.arguments import to_overrides
+from midifactory.errors import UserError
+from midifactory.paths import conf_dir
+
+EXIT_BUG = 1
+EXIT_USER_ERROR = 2
+EXIT_DISK_FULL = 74
+EXIT_INTERRUPTED = 130
+
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+_log = logging.getLogger(__name__)
+
+
+def new_run_dir(command: str) -> str:
+    """Make a fresh `outputs/COMMAND/DATE_TIME` below the working folder and return its path.
+
+    mkdir decides who owns a name, so that two runs started in one second get two folders (`-2`, `-3`, ...).
+    """
+    parent = Path("outputs", command)
+    parent.mkdir(parents=True, exist_ok=True)
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    for number in itertools.count(1):
+        folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder.as_posix()
+    raise AssertionError("unreachable: the count has no end")
+
+
+# Registered at import, so that the worker processes of a parallel launcher know it too. Cached, because a
+# sweep reads it once for each job and must find the same folder; Hydra copies the cache to its jobs.
+OmegaConf.register_new_resolver("run_dir", new_run_dir, use_cache=True, replace=True)
+
+
+class _Job:
+    """`task`, with its errors reported here. A class and not a closure: a parallel launcher must pickle it.
+
+    In a single run errors end the process from the inside, as Hydra would add lines of its own to an
+    exception. In a sweep they propagate, so that the remaining jobs run and Hydra raises at the end.
+    """
+
+    def __init__(self, task: Callable[[DictConfig], object], full_error: bool) -> None:
+        self.__wrapped__ = task  # Hydra unwraps it to name the job after the task's module
+        self.full_error = full_error
+
+    def __call__(self, config: DictConfig) -> object:
+        _log.info("configs from %s", conf_dir())
+        try:
+            return self.__wrapped__(config)
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                _log.error("job %s failed: %s", HydraConfig.get().job.num, explain(error)[0] or repr(error))
+                raise
+            raise SystemExit(report(error, self.full_error)) from error
+
+
+def run(config_name: str, task: Callable[[DictConfig], object], argv: list[str]) -> None:
+    """Compose `config_name` with the user's arguments and call `task` with it, or whatever Hydra's flags ask.
+
+    Returns None on success and raises SystemExit with one of this module's codes otherwise.
+    """
+    environment_before = os.environ.get(_FULL_ERROR)
+    argv_before = sys.argv
+    full_error = environment_before == "1"
+    try:
+        sys.argv = [sys.argv[0], *to_overrides(config_name, argv)]
+        # Without it Hydra prints exceptions in its own way and exits with 1 before they reach us.
+        os.environ[_FULL_ERROR] = "1"
+        start = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
+        start(_Job(task, full_error))()
+    except (Exception, KeyboardInterrupt) as error:
+        raise SystemExit(report(error, full_error)) from error
+    finally:
+        sys.argv = argv_before
+        if environment_before is None:
+            os.environ.pop(_FULL_ERROR, None)
+        else:
+            os.environ[_FULL_ERROR] = environment_before
+
+
+def report(error: BaseException, full_error: bool = False) -> int:
+    """Print `error` to stderr, as one line where the user can mend it, and return the exit code."""
+    message, code = explain(error)
+    sys.stdout.flush()
+    if message is None or full_error:
+        traceback.print_exception(error)
+    if message is not None:
+        print(f"midifactory: {message}", file=sys.stderr)
+    return code
+
+
+def explain(error: BaseException) -> tuple[str | None, int]:
+    """The message for the user and the exit code; no message for a bug.
+
+    Looks through the causes, because Hydra's instantiate and OmegaConf's resolvers wrap what they catch.
+    """
+    chain = list(_causes(error))
+    for link in chain:
+        if isinstance(link, KeyboardInterrupt):
+            return "interrupted; every file that was finished is whole", EXIT_INTERRUPTED
+        if isinstance(link, UserError):
+            return str(link), EXIT_USER_ERROR
+        if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT):
+            place = link.filename2 or link.filename or os.getcwd()
+            return f"disk full: {place} could not be written; free space and run again", EXIT_DISK_FULL
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        message = str(error).strip()
+        if isinstance(error.__cause__, OmegaConfBaseException):
+            message += "\n" + str(error.__cause__).strip()
+        return message, EXIT_USER_ERROR
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, ValueError) and frames and frames[-1].name == "_run_hydra":
+        return str(error), EXIT_USER_ERROR  # Hydra's own flags in a combination that it refuses
+    return None, EXIT_BUG
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """`error`, what caused it, what caused that, and so on; each once."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,58 @@
+"""The `midifactory` command: finds the subcommand and starts it.
+
+Imports nothing heavy, so that help answers at once; torch and Hydra load with the command that needs them.
+"""
+
+import difflib
+import importlib
+import sys
+from importlib import metadata
+
+# Command: (module under midifactory.cli, what it does). `all` would shadow a builtin as a module name.
+COMMANDS = {
+    "train": ("train", "learn a model from a folder of MIDI files"),
+    "generate": ("generate", "compose new music with a trained model"),
+    "prepare": ("prepare", "check, split and tokenize a corpus, once for many trainings"),
+    "analyze": ("analyze", "describe a corpus in numbers and pictures"),
+    "all": ("everything", "prepare, train and generate in one go"),
+    "doctor": ("doctor", "check this installation and say how to mend it"),
+}
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: list[str] | None = None) -> int | None:
+    """Run one command; `argv` (default: the process's arguments) starts with its name. Returns the exit code.
+
+    Commands that Hydra runs raise SystemExit themselves when they fail.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if argv[0] in ("-V", "--version", "version"):
+        print(f"midifactory {metadata.version('midifactory')}")
+        return 0
+    command, arguments = argv[0], argv[1:]
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"commands are {', '.join(COMMANDS)}"
+        print(f"midifactory: unknown command {command!r}; {hint}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    try:
+        module = importlib.import_module(f"midifactory.cli.{COMMANDS[command][0]}")
+        return module.main(arguments)
+    except KeyboardInterrupt:  # while torch loads; from then on hydra_app answers it
+        print("midifactory: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _help() -> str:
+    lines = ["usage: midifactory COMMAND [key=value ...]", ""]
+    lines += [f"  {command:<9} {purpose}" for command, (_, purpose) in COMMANDS.items()]
+    lines += ["", "midifactory COMMAND --help lists the options of a command."]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""`midifactory train`: compose, prepare, train, keep the best checkpoint, say how good it is."""
+
+import json
+import logging
+import re
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from midifactory import files
+from midifactory.cli import hydra_app
+from midifactory.cli.building import build_datamodule, check_accelerator, default_device, plain
+from midifactory.cli.runs import run_to_resume, stored_overrides
+from midifactory.data.datamodule import MidiDataModule
+from midifactory.errors import UserError
+from midifactory.evaluation.likelihood import model_likelihood, uniform_likelihood, unigram_likelihood
+from midifactory.music.profile import corpus_profile
+from midifactory.training.checkpoint import (
+    WholeFileCheckpointIO,
+    build_model,
+    load_trained,
+    make_card,
+    read_checkpoint,
+)
+from midifactory.training.estimate import estimate_cost
+from midifactory.training.module import CARD, SequenceTraining
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command; `argv` defaults to the process's arguments."""
+    try:
+        arguments = resumed_arguments(sys.argv[1:] if argv is None else argv)
+    except UserError as error:
+        raise SystemExit(hydra_app.report(error)) from error
+    hydra_app.run("train", train, arguments)
+
+
+def resumed_arguments(argv: list[str]) -> list[str]:
+    """With `resume=...`, the resumed run's own arguments and folder, then what was typed now on top."""
+    for argument in argv:
+        match = re.fullmatch(r"(?:--)?resume=(.+)", argument)
+        if not match or match[1] == "null":
+            continue
+        if "-m" in argv or "--multirun" in argv:
+            raise UserError(f"resume={match[1]} continues one run and cannot be part of a sweep; leave out -m")
+        folder = run_to_resume(match[1].strip("'\""))
+        checkpoint = Path(match[1].strip("'\""))
+        if checkpoint.suffix != ".ckpt":
+            checkpoint = folder / "checkpoints" / "last.ckpt"
+        typed = [other for other in argv if other is not argument]
+        keys = {other.split("=", 1)[0].lstrip("+-") for other in typed}
+        kept = [old for old in stored_overrides(folder) if old.split("=", 1)[0].lstrip("+") not in keys | {"resume"}]
+        return [*kept, *typed, f"resume={checkpoint.resolve()}", f"hydra.run.dir='{folder.resolve()}'"]
+    return argv
+
+
+def train(config: DictConfig) -> Path:
+    """Train as `config` says and return the best checkpoint's path. Writes result.json beside the checkpoints."""
+    quiet_libraries()
+    check_accelerator(config.trainer.accelerator)
+    torch.set_float32_matmul_precision("high")
+    run_dir = Path(config.run_dir)
+    data = build_datamodule(config)
+    data.setup()
+    write_corpus(data, run_dir)
+    print("\n".join([data.corpus.summary(), *data.report()]))
+
+    model_config = {**plain(config.model), "vocab_size": data.tokenizer.vocab_size}
+    torch.manual_seed(config.seed)  # initialisation reads torch's global generator, and nothing before it does
+    model = build_model(model_config)
+    profile = corpus_profile([piece.path for piece in data.corpus.of("train")])
+    # The window of generation and evaluation: what training shows the model at once, without the label.
+    window = data.longest_segment - 1
+    module = SequenceTraining(
+        model,
+        instantiate(config.optimizer),
+        seed=config.seed,
+        card=make_card(model_config, data.tokenizer, window, profile, data.name),
+        **plain(config.schedule),
+    )
+    trainer = build_trainer(config)
+    check_resume(config.resume, data)
+    if config.estimate:
+        steps = remaining_steps(trainer, len(data.plan("train").batches(0)))
+        estimate = estimate_cost(model, data.train_dataloader(), steps, default_device(config.trainer.accelerator))
+        print(estimate.line(), flush=True)
+    started = time.monotonic()
+    trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
+    minutes = (time.monotonic() - started) / 60
+    best = Path(trainer.checkpoint_callback.best_model_path or run_dir / "checkpoints" / "last.ckpt")
+    result = evaluate(best, data)
+    result |= {"minutes": round(minutes, 2), "epochs": trainer.current_epoch, "steps": trainer.global_step}
+    files.write_text(run_dir / "result.json", json.dumps(result, indent=1))
+    print(result_line(result), f"checkpoint: {best}", sep="\n")
+    return best
+
+
+def quiet_libraries() -> None:
+    """Advice that our users cannot act on (worker counts, matmul hints) stays out of their terminal."""
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.accelerators.cuda").setLevel(logging.WARNING)
+
+
+def write_corpus(data: MidiDataModule, run_dir: Path) -> None:
+    """corpus.json: which piece is in which split, and every file that was left out, with the reason."""
+    corpus = data.corpus
+    listing = {
+        "name": corpus.name,
+        "pieces": [{"id": piece.id, "split": piece.split, "notes": piece.notes} for piece in corpus.pieces],
+        "rejected": [{"path": str(item.path), "reason": item.reason} for item in corpus.rejected],
+        "duplicates": [{"dropped": dropped, "kept": kept} for dropped, kept in corpus.duplicates],
+        "not_tokenised": data.store.refused,
+        "store": str(data.store.folder),
+    }
+    files.write_text(run_dir / "corpus.json", json.dumps(listing, ensure_ascii=False, indent=1))
+
+
+def build_trainer(config: DictConfig) -> lightning.Trainer:
+    """The Trainer with the callbacks and loggers of the config, and our checkpoint files."""
+    callbacks = [instantiate(item) for item in config.callbacks.values() if item is not None]
+    loggers = [instantiate(item) for item in config.logger.values()] if config.logger else False
+    try:
+        return instantiate(
+            config.trainer,
+            callbacks=callbacks,
+            logger=loggers,
+            plugins=[WholeFileCheckpointIO()],
+            default_root_dir=config.run_dir,
+            _convert_="all",
+        )
+    except Exception as error:
+        cause = error.__cause__ or error
+        if type(cause).__name__ in {"MisconfigurationException", "ValueError", "TypeError"}:
+            raise UserError(f"trainer: {str(cause).strip().splitlines()[0]}") from error
+        raise
+
+
+def remaining_steps(trainer: lightning.Trainer, batches: int) -> int:
+    """Optimiser steps of the whole run, before the Trainer has seen the data."""
+    limit = trainer.limit_train_batches
+    if limit is not None and limit != 1.0:
+        batches = min(batches, int(limit * batches if isinstance(limit, float) else limit))
+    steps = -(-batches // trainer.accumulate_grad_batches) * max(0, trainer.max_epochs or 0)
+    return min(steps, trainer.max_steps) if trainer.max_steps > 0 and steps else max(steps, trainer.max_steps)
+
+
+def check_resume(path: str | None, data: MidiDataModule) -> None:
+    """Raise UserError where the checkpoint to resume from was trained on other tokens."""
+    if path is None:
+        return
+    card = read_checkpoint(path)[CARD]
+    if card["tokenizer"] != data.tokenizer.to_json():
+        raise UserError(f"resume={path}: this checkpoint is of another tokenizer; leave out tokenizer=... or start anew")
+
+
+def evaluate(checkpoint: Path, data: MidiDataModule) -> dict[str, Any]:
+    """Nats per note of the held-out pieces (test, or validation where there is no test), and baselines."""
+    trained = load_trained(checkpoint)
+    result: dict[str, Any] = {
+        "checkpoint": str(checkpoint),
+        "corpus": data.name,
+        "model": type(trained.model).__name__,
+        "parameters": trained.model.parameters_count,
+        "window_tokens": trained.window,
+    }
+    training = [data.store.ids(piece) for piece in data.pieces("train")]
+    vocab = data.tokenizer.vocab_size
+    for split in ("validation", "test"):
+        pieces = [
+            (piece, data.store.ids(piece), data.store.pieces[piece].source_notes) for piece in data.pieces(split)
+        ]
+        if pieces:
+            result[split] = {
+                "pieces": len(pieces),
+                "nats_per_note": model_likelihood(trained.model, pieces, trained.window).nats_per_note,
+                "unigram_nats_per_note": unigram_likelihood(pieces, training, vocab).nats_per_note,
+                "uniform_nats_per_note": uniform_likelihood(pieces, vocab).nats_per_note,
+            }
+    return result
+
+
+def result_line(result: dict[str, Any]) -> str:
+    """The held-out figure beside its baselines."""
+    split = "test" if "test" in result else "validation"
+    part = result[split]
+    return (
+        f"{split}, {part['pieces']} pieces: {part['nats_per_note']:.3f} nats per note "
+        f"({part['nats_per_note'] / part['unigram_nats_per_note']:.2f} of unigram's "
+        f"{part['unigram_nats_per_note']:.2f}; uniform {part['uniform_nats_per_note']:.2f}) "
+        f"after {result['minutes']:.1f} min"
+    )

@@ -1,0 +1,1 @@
+"""Segments, batches and the LightningDataModule."""

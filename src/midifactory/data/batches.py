@@ -1,0 +1,131 @@
+"""Batches of segments: grouped by length, in an order that is a pure function of seed and epoch, and resumable.
+
+Legend: B rows, T tokens.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from midifactory.data.segments import Segment
+from midifactory.tokens.store import TokenStore
+
+IGNORED = -100  # torch's own label for positions without a target
+# Lengths are sorted within this many batches at a time: little padding, and still a shuffled order.
+_BATCHES_SORTED_TOGETHER = 16
+
+
+class SegmentDataset(Dataset[tuple[np.ndarray, int]]):
+    """Segments read from a token store's memory map when they are asked for."""
+
+    def __init__(self, store: TokenStore, segments: Sequence[Segment]):
+        self.store, self.segments = store, list(segments)
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        """The ids of a segment, (T,) int64, and its notes."""
+        segment = self.segments[index]
+        ids = self.store.ids(segment.piece)[segment.start : segment.end]
+        return np.asarray(ids, dtype=np.int64), segment.notes
+
+
+class BatchPlan:
+    """Which segments form which batch, per epoch; every segment once an epoch."""
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, shuffle: bool):
+        self.lengths = np.asarray(lengths)
+        self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """The batches of an epoch as lists of segment indices."""
+        size = self.batch_size
+        if not self.shuffle:
+            order = np.argsort(-self.lengths, kind="stable")
+            return [order[i : i + size].tolist() for i in range(0, len(order), size)]
+        generator = np.random.default_rng([self.seed, epoch])
+        order = generator.permutation(len(self.lengths))
+        chunk = size * _BATCHES_SORTED_TOGETHER
+        batches = []
+        for start in range(0, len(order), chunk):
+            part = order[start : start + chunk]
+            part = part[np.argsort(self.lengths[part], kind="stable")]
+            batches += [part[i : i + size].tolist() for i in range(0, len(part), size)]
+        return [batches[i] for i in generator.permutation(len(batches))]
+
+
+class _RemainingBatches:
+    """The batch sampler of one pass: the plan's epoch from the batch at which the pass starts."""
+
+    def __init__(self, plan: BatchPlan):
+        self.plan, self.epoch, self.done = plan, 0, 0
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.plan.batches(self.epoch)[self.done :])
+
+    def __len__(self) -> int:
+        return -(-len(self.plan.lengths) // self.plan.batch_size)
+
+
+class SegmentLoader(DataLoader[dict[str, Tensor]]):
+    """A DataLoader that goes on in the middle of an epoch.
+
+    Lightning stores `state_dict` in its checkpoints and hands it to `load_state_dict` before it asks for the first
+    batch. Each finished pass moves on to the next epoch's order.
+    """
+
+    def __init__(self, dataset: SegmentDataset, plan: BatchPlan, pad_id: int, workers: int):
+        self.plan = plan
+        self._position = _RemainingBatches(plan)
+        super().__init__(
+            dataset,
+            batch_sampler=self._position,  # type: ignore[arg-type]
+            num_workers=workers,
+            collate_fn=padding_collator(pad_id),
+            persistent_workers=workers > 0,
+        )
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]
+        for batch in super().__iter__():
+            self._position.done += 1
+            yield batch
+        self._position.epoch += 1
+        self._position.done = 0
+
+    def collate(self, batch: Sequence[int]) -> dict[str, Tensor]:
+        """The batch of the segments with these indices."""
+        return self.collate_fn([self.dataset[index] for index in batch])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch and batches of it that were handed out."""
+        return {"epoch": self._position.epoch, "done": self._position.done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after the batches that `state` counts."""
+        self._position.epoch, self._position.done = state["epoch"], state["done"]
+        if self._position.done >= len(self._position):
+            self._position.epoch, self._position.done = self._position.epoch + 1, 0
+
+
+def padding_collator(pad_id: int) -> Callable[[Sequence[tuple[np.ndarray, int]]], dict[str, Tensor]]:
+    """A collate function that pads at the end of each row.
+
+    It gives `inputs` (B, T) with `pad_id` at padding, `labels` (B, T), the inputs' successors, with IGNORED at
+    padding, and `notes` (B,). Padding stands at the end, where a causal model cannot see it from any real token.
+    """
+    def collate(rows: Sequence[tuple[np.ndarray, int]]) -> dict[str, Tensor]:
+        longest = max(len(ids) for ids, _ in rows) - 1
+        inputs = torch.full((len(rows), longest), pad_id, dtype=torch.int64)
+        labels = torch.full((len(rows), longest), IGNORED, dtype=torch.int64)
+        for row, (ids, _) in enumerate(rows):
+            values = torch.from_numpy(ids)
+            inputs[row, : len(ids) - 1] = values[:-1]
+            labels[row, : len(ids) - 1] = values[1:]
+        return {"inputs": inputs, "labels": labels, "notes": torch.tensor([notes for _, notes in rows])}
+
+    return collate

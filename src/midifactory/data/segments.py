@@ -1,0 +1,123 @@
+"""Pieces cut into segments: spans of ids that begin and end between notes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from midifactory.errors import UserError
+
+Unit = Literal["seconds", "bars", "tokens"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """ids[start:end] of a piece; `notes` of them are notes."""
+
+    piece: str
+    start: int
+    end: int
+    notes: int
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+
+@dataclass
+class SegmentCount:
+    """What became of the tokens: shown before training, so that nothing is lost in silence."""
+
+    segments: int = 0
+    tokens: int = 0
+    divided: int = 0
+    left_out_tokens: int = 0
+
+    def line(self, padding_share: float) -> str:
+        """One line for people; `padding_share` of the batches' positions are padding."""
+        total = self.tokens + self.left_out_tokens
+        return (
+            f"{self.segments} segments, {self.tokens} tokens; {self.divided} segments divided because they exceed the "
+            f"context; left out {self.left_out_tokens} tokens ({self.left_out_tokens / max(1, total):.2%}); "
+            f"padding {padding_share:.1%} of positions"
+        )
+
+
+def cut_segments(
+    piece: str,
+    groups: np.ndarray,
+    tokens: int,
+    notes: int,
+    unit: Unit,
+    length: float,
+    max_tokens: int,
+    count: SegmentCount,
+    align_to_bars: bool = True,
+) -> list[Segment]:
+    """Cut one piece into consecutive segments and add what happened to `count`.
+
+    groups: (G,) of tokens.store.GROUP_DTYPE. A segment spans at most `length` seconds, bars or tokens from its
+    first onset to the onset after its last, measured on the Score; it ends before an onset group, so never inside a
+    note. With `align_to_bars` the cut moves back to the last group that opens a bar, as long as half of the
+    length remains. BOS stays with the first segment, EOS with the last. A segment of more than `max_tokens`
+    is divided between groups; only a single onset that is longer than that by itself is left out, counted.
+    """
+    if length <= 0:
+        raise UserError(f"data.segment.length={length}: it must be above 0; the default is 16 (seconds)")
+    measure = {"seconds": groups["seconds"], "bars": groups["bar"], "tokens": groups["token"]}[unit]
+    edges = _edges(measure, groups["opens_bar"] & align_to_bars, length)
+    starts = groups["token"].astype(np.int64)
+    notes_before = groups["notes"].astype(np.int64)
+    total = len(groups)
+
+    def first_token(group: int) -> int:
+        return 0 if group == 0 else tokens if group == total else int(starts[group])
+
+    def notes_until(group: int) -> int:
+        return notes if group == total else int(notes_before[group])
+
+    segments = []
+    for first, last in zip(edges[:-1], edges[1:], strict=True):
+        parts = 0
+        while first < last:
+            until = last
+            if first_token(until) - first_token(first) > max_tokens:
+                # The last group that still fits; at least one group, which is then too long by itself.
+                limit = first_token(first) + max_tokens
+                until = max(first + 1, int(np.searchsorted(starts, limit, side="right")) - 1)
+                until = min(until, last)
+            size = first_token(until) - first_token(first)
+            if size > max_tokens or size < 2:  # a lone token predicts nothing
+                count.left_out_tokens += size
+            else:
+                found = notes_until(until) - notes_until(first)
+                segments.append(Segment(piece, first_token(first), first_token(until), found))
+                parts += 1
+            first = until
+        count.divided += parts > 1
+    count.segments += len(segments)
+    count.tokens += sum(map(len, segments))
+    return segments
+
+
+def _edges(measure: np.ndarray, opens_bar: np.ndarray, length: float) -> list[int]:
+    """Indices of the groups at which segments start, and the number of groups at the end."""
+    total = len(measure)
+    edges = [0]
+    while edges[-1] < total:
+        first = edges[-1]
+        # A hair's breadth, since 16.0 seconds of eighth notes should not depend on the last bit.
+        cut = int(np.searchsorted(measure, measure[first] + length - 1e-6, side="left"))
+        cut = max(cut, first + 1)
+        if cut < total:
+            bars = np.flatnonzero(opens_bar[first + 1 : cut + 1]) + first + 1
+            if len(bars) and measure[bars[-1]] - measure[first] >= length / 2:
+                cut = int(bars[-1])
+        edges.append(cut)
+    return edges
+
+
+def count_padding(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
+    """Share of positions that are padding when `batches` (indices into `lengths`) pad to their longest row."""
+    positions = sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
+    return 1 - sum(lengths[i] for batch in batches for i in batch) / max(1, positions)

@@ -1,0 +1,20 @@
+"""The exceptions that users are meant to read."""
+
+
+class UserError(Exception):
+    """A mistake the user can mend.
+
+    The message is one line that gives the value, the limit and the remedy; the command line prints
+    it without a traceback and exits with code 2.
+    """
+
+
+class Interrupted(Exception):
+    """Work stopped by a signal after it was saved; the message says how to go on.
+
+    `exit_code` follows the shells' custom: 128 + the signal's number.
+    """
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code

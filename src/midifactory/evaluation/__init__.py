@@ -1,0 +1,1 @@
+"""Metrics over notes and likelihood per note; the model is handed in."""

@@ -1,0 +1,106 @@
+"""Nats per note: the figure by which models are compared, whatever their tokens.
+
+The negative log-likelihood of all tokens of a held-out piece, EOS included, divided by the notes of its source
+file. Like bits per byte for text, it does not reward a tokenizer for having fewer or easier tokens; notes that a
+tokenizer drops still count in the divisor, so a lossy one should be read with its losses beside it.
+
+Legend: N tokens of a piece, V vocabulary.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from midifactory.models.interface import SequenceModel
+
+
+@dataclass(frozen=True)
+class PieceLikelihood:
+    """Nats of all predicted tokens of a piece, how many they are, and the notes of its source file."""
+
+    piece: str
+    nats: float
+    tokens: int
+    notes: int
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """The pieces' sums: a corpus' nats per note weighs every note alike."""
+
+    pieces: tuple[PieceLikelihood, ...]
+
+    @property
+    def nats_per_note(self) -> float:
+        """Over all pieces together."""
+        return sum(piece.nats for piece in self.pieces) / max(1, sum(piece.notes for piece in self.pieces))
+
+    @property
+    def nats_per_token(self) -> float:
+        """Over all pieces together; comparable for one tokenizer only."""
+        return sum(piece.nats for piece in self.pieces) / max(1, sum(piece.tokens for piece in self.pieces))
+
+
+@torch.no_grad()
+def piece_nats(model: SequenceModel, ids: np.ndarray, window: int) -> float:
+    """Nats of ids[1:] given what stands before them, ids (N,) with BOS first.
+
+    A model with a context sees at most `window` tokens at once: the window advances by half of itself, and each
+    token is scored once, with at least window / 2 tokens before it where the piece has them. A recurrent model
+    reads the piece in one go.
+    """
+    device = next(model.parameters()).device
+    tokens = torch.from_numpy(np.asarray(ids, dtype=np.int64)).to(device)
+    size = len(tokens) - 1  # inputs, and targets
+    span = size if model.context is None else min(window, model.context)
+    total, scored = 0.0, 0
+    start = 0
+    while scored < size:
+        end = min(start + span, size)
+        logits = model(tokens[None, start:end]).logits[0].float()  # (T, V)
+        targets = tokens[start + 1 : end + 1]
+        nats = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+        total += float(nats[scored - start :].double().sum())
+        scored = end
+        start = end - span // 2
+    return total
+
+
+def model_likelihood(
+    model: SequenceModel, pieces: Iterable[tuple[str, np.ndarray, int]], window: int
+) -> Likelihood:
+    """pieces: (id, ids (N,), notes of the source file)."""
+    was_training = model.training
+    model.eval()
+    results = [
+        PieceLikelihood(name, piece_nats(model, ids, window), len(ids) - 1, notes) for name, ids, notes in pieces
+    ]
+    model.train(was_training)
+    return Likelihood(tuple(results))
+
+
+def uniform_likelihood(pieces: Iterable[tuple[str, np.ndarray, int]], vocab_size: int) -> Likelihood:
+    """Every token equally likely."""
+    each = math.log(vocab_size)
+    return Likelihood(
+        tuple(PieceLikelihood(name, each * (len(ids) - 1), len(ids) - 1, notes) for name, ids, notes in pieces)
+    )
+
+
+def unigram_likelihood(
+    pieces: Iterable[tuple[str, np.ndarray, int]], training: Sequence[np.ndarray], vocab_size: int
+) -> Likelihood:
+    """Token frequencies of the training pieces, with one added to each count (Laplace)."""
+    counts = np.ones(vocab_size)
+    for ids in training:
+        counts += np.bincount(np.asarray(ids)[1:], minlength=vocab_size)
+    nats = -np.log(counts / counts.sum())
+    return Likelihood(
+        tuple(
+            PieceLikelihood(name, float(nats[np.asarray(ids)[1:]].sum()), len(ids) - 1, notes)
+            for name, ids, notes in pieces
+        )
+    )

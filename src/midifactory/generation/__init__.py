@@ -1,0 +1,1 @@
+"""Sampling, the cached engine, styles and prompts."""

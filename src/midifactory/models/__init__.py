@@ -1,0 +1,1 @@
+"""Plain torch modules behind one interface (models/interface.py)."""

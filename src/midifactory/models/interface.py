@@ -1,0 +1,67 @@
+"""The one interface of all sequence models.
+
+Legend: B rows, T tokens, V vocabulary, D d_model, H heads, K head size.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Output:
+    """logits: (B, T, V). state: what the next call needs. losses: auxiliary terms that training adds."""
+
+    logits: Tensor
+    state: Any = None
+    losses: dict[str, Tensor] = field(default_factory=dict)
+
+
+class SequenceModel(nn.Module, ABC):
+    """A causal model over token ids: logits at position t depend on ids[..t] and the state alone.
+
+    `context` is the longest span it attends to in one piece, None for a recurrent state without end.
+    """
+
+    vocab_size: int
+    context: int | None
+
+    @abstractmethod
+    def forward(self, ids: Tensor, state: Any = None, conditions: Any = None) -> Output:
+        """ids (B, T) int64 -> Output. With a state, ids follow what the state has seen, and the new state returns."""
+
+    @abstractmethod
+    def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> Any:
+        """An empty state for `batch_size` rows and up to `capacity` tokens.
+
+        padding: (B,) int64, how many tokens at the start of each row are to be ignored; models that carry a
+        recurrent state raise ValueError for it, since they never need to be started anew.
+        """
+
+    @property
+    def parameters_count(self) -> int:
+        """Number of trained scalars; tied weights once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def initialise(self, layers: int) -> None:
+        """GPT-2's initialisation: N(0, 0.02), and 1/sqrt(2 layers) of it where a branch rejoins the residual."""
+        for name, module in self.named_modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                scale = (2 * layers) ** -0.5 if name.endswith("residual") else 1.0
+                nn.init.normal_(module.weight, std=0.02 * scale)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def causal_check(size: int, limit: int, name: str) -> None:
+    """Raise ValueError when `size` tokens exceed the `limit` that a model or cache was made for."""
+    if size > limit:
+        raise ValueError(f"{size} tokens exceed the {name} of {limit}")
+
+
+def dropout(x: Tensor, p: float, training: bool) -> Tensor:
+    """torch's dropout, skipped when it does nothing, since the call alone costs a pass over x."""
+    return torch.nn.functional.dropout(x, p, training) if training and p > 0 else x

@@ -1,0 +1,177 @@
+"""A decoder-only transformer: pre-norm, GELU, rotary positions, causal attention.
+
+Vaswani et al. 2017 for the block, Radford et al. 2019 (GPT-2) for pre-norm and initialisation, Su et al. 2021
+(RoFormer) for rotary positions. Legend: B rows, T new tokens, L tokens in all, V vocabulary, D d_model, H heads,
+K = D / H head size.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from midifactory.models.interface import Output, SequenceModel, causal_check, dropout
+
+
+@dataclass
+class KeyValueCache:
+    """Keys and values of all layers in one static buffer, and how much of it is filled.
+
+    keys, values: (layers, B, H, capacity, K). `padding` (B,) or None: tokens at the start of each row that are
+    no music and are not attended to.
+    """
+
+    keys: Tensor
+    values: Tensor
+    length: int = 0
+    padding: Tensor | None = None
+
+    @property
+    def capacity(self) -> int:
+        """Tokens a row can hold."""
+        return self.keys.shape[3]
+
+
+class Transformer(SequenceModel):
+    """The default model. Memory of a cached row: 2 x layers x capacity x d_model numbers.
+
+    Raises ValueError where the sizes do not fit together or ids exceed `context`.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        d_model: int = 192,
+        heads: int = 6,
+        layers: int = 4,
+        d_ff: int | None = None,
+        context: int = 1024,
+        dropout: float = 0.1,
+        tie_embeddings: bool = True,
+        rotary_base: float = 10_000.0,
+    ):
+        super().__init__()
+        if d_model % heads or (d_model // heads) % 2:
+            raise ValueError(
+                f"d_model={d_model} does not divide into {heads} heads of an even size; "
+                "set model.d_model to a multiple of 2 x model.heads"
+            )
+        self.vocab_size, self.context = vocab_size, context
+        self.heads, self.dropout = heads, dropout
+        self.embedding = nn.Embedding(vocab_size, d_model)
+        self.blocks = nn.ModuleList(Block(d_model, heads, d_ff or 4 * d_model, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(d_model)
+        self.head = nn.Linear(d_model, vocab_size, bias=False)
+        self.initialise(layers)
+        if tie_embeddings:
+            self.head.weight = self.embedding.weight
+        cos, sin = rotary_table(context, d_model // heads, rotary_base)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> KeyValueCache:
+        """An empty cache; capacity at most `context`."""
+        causal_check(capacity, self.context, "context")
+        width = self.embedding.embedding_dim
+        shape = (len(self.blocks), batch_size, self.heads, capacity, width // self.heads)
+        like = self.embedding.weight
+        return KeyValueCache(like.new_zeros(shape), like.new_zeros(shape), 0, padding)
+
+    def forward(self, ids: Tensor, state: KeyValueCache | None = None, conditions: None = None) -> Output:
+        """ids (B, T) -> logits (B, T, V); with a cache the T tokens are appended to it in place."""
+        start = state.length if state else 0
+        end = start + ids.shape[1]
+        causal_check(end, state.capacity if state else self.context, "cache" if state else "context")
+        rotation = self.cos[start:end], self.sin[start:end]  # (T, K/2) each
+        mask = _padding_mask(state, start, end) if state else None
+        x = dropout(self.embedding(ids), self.dropout, self.training)  # (B, T, D)
+        for index, block in enumerate(self.blocks):
+            x = block(x, rotation, state, index, mask)
+        if state:
+            state.length = end
+        return Output(self.head(self.norm(x)), state)
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward, each added to the residual stream."""
+
+    def __init__(self, d_model: int, heads: int, d_ff: int, dropout: float):
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.norm_attention = nn.LayerNorm(d_model)
+        self.qkv = nn.Linear(d_model, 3 * d_model)
+        self.attention_residual = nn.Linear(d_model, d_model)
+        self.norm_feed_forward = nn.LayerNorm(d_model)
+        self.feed_forward = nn.Linear(d_model, d_ff)
+        self.feed_forward_residual = nn.Linear(d_ff, d_model)
+
+    def forward(
+        self,
+        x: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        cache: KeyValueCache | None,
+        layer: int,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """x (B, T, D) -> (B, T, D)."""
+        x = x + dropout(self.attend(self.norm_attention(x), rotation, cache, layer, mask), self.dropout, self.training)
+        hidden = F.gelu(self.feed_forward(self.norm_feed_forward(x)))
+        return x + dropout(self.feed_forward_residual(hidden), self.dropout, self.training)
+
+    def attend(
+        self,
+        x: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        cache: KeyValueCache | None,
+        layer: int,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """Causal self-attention of x (B, T, D), over the cache too where there is one."""
+        batch, new, width = x.shape
+        qkv = self.qkv(x).view(batch, new, 3, self.heads, width // self.heads)  # (B, T, 3, H, K)
+        qk = rotate(qkv[:, :, :2], *rotation)  # (B, T, 2, H, K)
+        query, key = qk.permute(2, 0, 3, 1, 4)  # (B, H, T, K) each
+        value = qkv[:, :, 2].transpose(1, 2)  # (B, H, T, K)
+        causal = new > 1
+        if cache is not None:
+            start, end = cache.length, cache.length + new
+            cache.keys[layer, :, :, start:end] = key
+            cache.values[layer, :, :, start:end] = value
+            # Attention over the filled part only: a full static buffer would cost its whole capacity each step.
+            key, value = cache.keys[layer, :, :, :end], cache.values[layer, :, :, :end]
+        drop = self.dropout if self.training else 0.0
+        heads = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, dropout_p=drop, is_causal=causal and mask is None
+        )  # (B, H, T, K)
+        return self.attention_residual(heads.transpose(1, 2).reshape(batch, new, width))
+
+
+def rotary_table(length: int, head_size: int, base: float) -> tuple[Tensor, Tensor]:
+    """cos and sin of position x frequency, (length, head_size / 2) each (Su et al. 2021, eq. 34)."""
+    frequencies = base ** (-torch.arange(0, head_size, 2, dtype=torch.float64) / head_size)
+    angles = torch.outer(torch.arange(length, dtype=torch.float64), frequencies)
+    return angles.cos().float(), angles.sin().float()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate the pairs (x[i], x[i + K/2]) of x (B, T, ..., K) by the angle of their position."""
+    shape = (1, cos.shape[0]) + (1,) * (x.dim() - 3) + (cos.shape[1],)
+    cos, sin = cos.view(shape).to(x.dtype), sin.view(shape).to(x.dtype)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+def _padding_mask(cache: KeyValueCache, start: int, end: int) -> Tensor | None:
+    """(B, 1, T, L) bool, True where attention may look; None where plain causal attention says it all."""
+    if cache.padding is None and (start == 0 or end - start == 1):
+        return None
+    device = cache.keys.device
+    keys = torch.arange(end, device=device)
+    causal = keys[None, :] <= torch.arange(start, end, device=device)[:, None]  # (T, L)
+    if cache.padding is None:
+        return causal[None, None]
+    real = keys[None, :] >= cache.padding[:, None].to(device)  # (B, L)
+    # A padding position may see itself: a row of nothing but -inf would be NaN.
+    itself = keys[None, :] == torch.arange(start, end, device=device)[:, None]
+    return ((causal[None] & real[:, None]) | itself[None])[:, None]

@@ -1,0 +1,1 @@
+"""Audio, piano rolls and plots of a Score."""

@@ -1,0 +1,1 @@
+"""MidiTok behind one wrapper, the grammar, and the token store. Built on music."""

@@ -1,0 +1,1 @@
+"""One LightningModule for every sequence model, its callbacks and checkpoints."""

@@ -1,0 +1,74 @@
+"""Callbacks that keep a run's work: `last.ckpt` at every chance, and a stop that saves first."""
+
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+
+from midifactory.errors import Interrupted
+
+
+class KeepLast(Callback):
+    """Writes `last.ckpt` after every epoch, every `every_minutes`, and when the run is told to stop.
+
+    The first Ctrl-C (SIGINT) or SIGTERM lets the current step finish, saves, and raises Interrupted; a second
+    Ctrl-C stops at once.
+    """
+
+    def __init__(self, folder: str | Path, every_minutes: float = 5.0):
+        self.path = Path(folder) / "last.ckpt"
+        self._interval_seconds = every_minutes * 60
+        self._saved_at = 0.0
+        self._signal: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Listen to signals; only a main thread may."""
+        self._saved_at = time.monotonic()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._signal = number
+        print("\nstopping after this step; Ctrl-C again stops at once, without saving", flush=True)
+
+    def _save(self, trainer: lightning.Trainer) -> None:
+        trainer.save_checkpoint(self.path)
+        self._saved_at = time.monotonic()
+
+    def _stop_if_asked(self, trainer: lightning.Trainer) -> None:
+        if self._signal is not None and not trainer.sanity_checking:
+            self._save(trainer)
+            raise Interrupted(
+                f"stopped at step {trainer.global_step}, saved as {self.path}; go on with: python train.py "
+                f"resume={self.path.parent.parent}",
+                128 + self._signal,
+            )
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Between two steps the state is whole."""
+        self._stop_if_asked(trainer)
+        if time.monotonic() - self._saved_at > self._interval_seconds:
+            self._save(trainer)
+
+    def on_validation_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """A long validation does not delay a stop."""
+        self._stop_if_asked(trainer)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """An epoch is done, and its validation."""
+        self._save(trainer)
+
+    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}

@@ -1,0 +1,131 @@
+"""Checkpoints on disk: written whole or not at all, holding plain values and tensors only."""
+
+import hashlib
+import importlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from midifactory import files
+from midifactory.errors import UserError
+from midifactory.models.interface import SequenceModel
+from midifactory.tokens.tokenizer import Tokenizer
+from midifactory.training.module import CARD
+
+CARD_FORMAT = 1
+
+
+class WholeFileCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target, fsyncs and renames; Lightning's own stages through TMPDIR, which can lose a file."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Replace `path` by the new checkpoint; on any failure the old file stays."""
+        with files.replacing(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = lambda storage, _: storage, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Load with `weights_only=True`, whatever was asked: a checkpoint never runs code."""
+        return read_checkpoint(path, map_location)
+
+
+def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, Any]:
+    """The checkpoint's dictionary. Raises UserError for a missing, damaged or foreign file."""
+    source = Path(path)
+    if not source.is_file():
+        raise UserError(f"checkpoint={source}: no such file; train first, or list runs with: ls outputs/train")
+    try:
+        checkpoint = torch.load(source, map_location=map_location, weights_only=True)
+    except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError, KeyError ... for damage
+        reason = str(error).strip().splitlines()[0][:100] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"checkpoint={source} ({source.stat().st_size} bytes) is damaged or no checkpoint ({reason}); "
+            "take another, such as best.ckpt or last.ckpt of the same run"
+        ) from error
+    if not isinstance(checkpoint, dict) or CARD not in checkpoint or "state_dict" not in checkpoint:
+        raise UserError(f"checkpoint={source} was not written by midifactory; pass one of outputs/train/*/checkpoints")
+    return checkpoint
+
+
+@dataclass
+class Trained:
+    """A model as it came out of training, ready to generate or to be evaluated.
+
+    `window` is the longest span in tokens that training showed the model; `profile` describes its corpus
+    (music/profile.py); `sha256` is the file's.
+    """
+
+    model: SequenceModel
+    tokenizer: Tokenizer
+    window: int
+    profile: dict[str, Any]
+    corpus: str
+    path: Path
+    sha256: str
+
+
+def make_card(
+    model_config: dict[str, Any], tokenizer: Tokenizer, window: int, profile: dict[str, Any], corpus: str
+) -> dict[str, Any]:
+    """What travels in a checkpoint beside the weights; plain values only."""
+    return {
+        "format": CARD_FORMAT,
+        "model": model_config,
+        "tokenizer": tokenizer.to_json(),
+        "window": window,
+        "profile": profile,
+        "corpus": corpus,
+    }
+
+
+def build_model(config: dict[str, Any]) -> SequenceModel:
+    """The model that `config` (a `_target_` and keywords) describes. Raises UserError where it cannot be built."""
+    keywords = {key: value for key, value in config.items() if key != "_target_"}
+    module, _, name = str(config["_target_"]).rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"model._target_={config['_target_']}: cannot be imported ({error})") from error
+    # A checkpoint names its class: nothing but a model may be called by that name.
+    if not (isinstance(kind, type) and issubclass(kind, SequenceModel)):
+        raise UserError(f"model._target_={config['_target_']} is no SequenceModel; see models/interface.py")
+    try:
+        return kind(**keywords)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"model: {error}") from error
+
+
+def load_trained(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Trained:
+    """Model and tokenizer of a checkpoint, the model in eval mode on `device`.
+
+    Raises UserError for a missing or damaged file and where weights, model and tokenizer do not belong together.
+    """
+    source = Path(path)
+    checkpoint = read_checkpoint(source)
+    card = checkpoint[CARD]
+    if card.get("format") != CARD_FORMAT:
+        raise UserError(f"checkpoint={source} has format {card.get('format')}, this version reads {CARD_FORMAT}")
+    tokenizer = Tokenizer.from_json(card["tokenizer"])
+    model = build_model(card["model"])
+    if model.vocab_size != tokenizer.vocab_size:
+        raise UserError(
+            f"checkpoint={source} is of another tokenizer: the model knows {model.vocab_size} tokens, "
+            f"its tokenizer {tokenizer.vocab_size}; train it again"
+        )
+    weights = {
+        key.removeprefix("model."): value for key, value in checkpoint["state_dict"].items() if key.startswith("model.")
+    }
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"checkpoint={source}: its weights do not fit its model: {reason}") from error
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    return Trained(
+        model.to(device).eval(), tokenizer, card["window"], card["profile"], card["corpus"], source, digest
+    )
