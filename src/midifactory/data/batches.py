@@ -82,6 +82,7 @@ class SegmentLoader(DataLoader[dict[str, Tensor]]):
     def __init__(self, dataset: SegmentDataset, plan: BatchPlan, pad_id: int, workers: int):
         self.plan = plan
         self._position = _RemainingBatches(plan)
+        self._restored = False
         super().__init__(
             dataset,
             batch_sampler=self._position,  # type: ignore[arg-type]
@@ -91,11 +92,13 @@ class SegmentLoader(DataLoader[dict[str, Tensor]]):
         )
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]
+        # Lightning takes as many batches as there are and never asks for the end, so a pass ends when the next begins.
+        if self._position.done and not self._restored:
+            self._position.epoch, self._position.done = self._position.epoch + 1, 0
+        self._restored = False
         for batch in super().__iter__():
             self._position.done += 1
             yield batch
-        self._position.epoch += 1
-        self._position.done = 0
 
     def collate(self, batch: Sequence[int]) -> dict[str, Tensor]:
         """The batch of the segments with these indices."""
@@ -108,8 +111,7 @@ class SegmentLoader(DataLoader[dict[str, Tensor]]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the batches that `state` counts."""
         self._position.epoch, self._position.done = state["epoch"], state["done"]
-        if self._position.done >= len(self._position):
-            self._position.epoch, self._position.done = self._position.epoch + 1, 0
+        self._restored = self._position.done < len(self._position)
 
 
 def padding_collator(pad_id: int) -> Callable[[Sequence[tuple[np.ndarray, int]]], dict[str, Tensor]]:

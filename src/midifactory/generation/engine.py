@@ -1,0 +1,152 @@
+"""Cached decoding of several rows at once: ids in, ids out, no music.
+
+Every step feeds one new token per row; nothing that was computed is computed again, until the window that the model
+was trained on is full: then the newer part of each row, from a good place on, is read once into a fresh cache.
+
+Legend: B rows, T tokens, V vocabulary.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from midifactory.generation.sampling import Sampling, sample
+from midifactory.models.interface import SequenceModel
+
+# When the window is full, at most this share of it is read again: a new cache then lasts for the rest.
+_KEPT_SHARE = 0.75
+
+
+class Guide(Protocol):
+    """What one row may say next, and when it is done. It sees every token of the row, the prompt excepted."""
+
+    def forced(self) -> int | None:
+        """A token to be taken instead of a sampled one."""
+
+    def allowed(self) -> np.ndarray | None:
+        """(V,) bool of permitted tokens; None permits all."""
+
+    def bias(self) -> np.ndarray | None:
+        """(V,) float added to the logits."""
+
+    def accept(self, token: int) -> bool:
+        """Take note of `token`; False says that the row is done and the token not part of it."""
+
+
+class Free:
+    """A guide that permits everything and stops after `max_new_tokens` or at `eos_id`."""
+
+    def __init__(self, max_new_tokens: int, eos_id: int | None = None):
+        self.left, self.eos_id = max_new_tokens, eos_id
+
+    def forced(self) -> int | None:
+        """Nothing."""
+        return None
+
+    def allowed(self) -> np.ndarray | None:
+        """Everything."""
+        return None
+
+    def bias(self) -> np.ndarray | None:
+        """Nothing."""
+        return None
+
+    def accept(self, token: int) -> bool:
+        """Count."""
+        self.left -= 1
+        return self.left >= 0 and token != self.eos_id
+
+
+class Engine:
+    """Decodes with one model. `window` bounds the tokens attended to; a recurrent model needs none."""
+
+    def __init__(
+        self, model: SequenceModel, window: int, anchors: frozenset[int] = frozenset(), pad_id: int = 0
+    ):
+        """anchors: ids at which a row may be started anew (bar tokens); pad_id fills rows that start later."""
+        self.model = model.eval()
+        self.window = min(window, model.context) if model.context is not None else None
+        self.anchors, self.pad_id = anchors, pad_id
+        self.device = next(model.parameters()).device
+
+    @torch.inference_mode()
+    def run(
+        self,
+        prompt: Sequence[int],
+        guides: Sequence[Guide],
+        sampling: Sampling,
+        seed: int = 0,
+        on_step: Callable[[], None] | None = None,
+    ) -> list[list[int]]:
+        """One continuation of `prompt` per guide, without the prompt.
+
+        Row i draws from its own generator, seeded by (seed, i). Ends when every guide is done. Raises ValueError
+        where the prompt leaves no room in the window.
+        """
+        if not prompt:
+            raise ValueError("the prompt is empty; start with BOS")
+        if self.window is not None and len(prompt) >= self.window:
+            raise ValueError(f"{len(prompt)} tokens exceed the window of {self.window}")
+        size = len(guides)
+        generators = [np.random.default_rng([seed, row]) for row in range(size)]
+        rows = [list(prompt) for _ in range(size)]
+        alive = [True] * size
+        logits, state = self._read(rows)
+        length = len(prompt)  # tokens in the state
+        while True:
+            self._constrain(logits, guides, alive)
+            uniforms = torch.tensor([generator.random() for generator in generators], dtype=torch.float32)
+            tokens = sample(logits, sampling, uniforms.to(self.device)).tolist()
+            for row, guide in enumerate(guides):
+                if not alive[row]:
+                    continue
+                forced = guide.forced()
+                token = tokens[row] if forced is None else forced
+                alive[row] = guide.accept(token)
+                if alive[row]:
+                    rows[row].append(token)
+                tokens[row] = token
+            if on_step:
+                on_step()
+            if not any(alive):
+                return [row[len(prompt) :] for row in rows]
+            if self.window is not None and length >= self.window:
+                logits, state, length = self._read_again(rows)
+            else:
+                step = torch.tensor(tokens, device=self.device)[:, None]
+                output = self.model(step, state)
+                logits, state, length = output.logits[:, -1], output.state, length + 1
+
+    def _read(self, rows: list[list[int]], padding: torch.Tensor | None = None) -> tuple[torch.Tensor, object]:
+        """Feed equally long rows into a fresh state: the last position's logits (B, V), and the state."""
+        ids = torch.tensor(rows, device=self.device)
+        capacity = self.window if self.window is not None else ids.shape[1]
+        output = self.model(ids, self.model.new_state(len(rows), capacity, padding))
+        return output.logits[:, -1], output.state
+
+    def _read_again(self, rows: list[list[int]]) -> tuple[torch.Tensor, object, int]:
+        """Start every row anew at its first anchor within the kept share of the window, or there without one."""
+        assert self.window is not None
+        limit = max(1, int(self.window * _KEPT_SHARE))
+        kept = []
+        for row in rows:
+            tail = row[-limit:]
+            start = next((index for index, token in enumerate(tail[:-1]) if token in self.anchors), 0)
+            kept.append(tail[start:])
+        length = max(map(len, kept))
+        padded = [[self.pad_id] * (length - len(row)) + row for row in kept]
+        padding = torch.tensor([length - len(row) for row in kept])
+        return *self._read(padded, padding if bool(padding.any()) else None), length
+
+    def _constrain(self, logits: torch.Tensor, guides: Sequence[Guide], alive: list[bool]) -> None:
+        """Add biases to logits (B, V) and put -inf at what a guide forbids, in place."""
+        for row, guide in enumerate(guides):
+            if not alive[row]:
+                continue
+            bias, allowed = guide.bias(), guide.allowed()
+            if bias is not None:
+                logits[row] += torch.from_numpy(bias).to(logits)
+            if allowed is not None:
+                logits[row].masked_fill_(torch.from_numpy(~allowed).to(self.device), -torch.inf)

@@ -1,0 +1,194 @@
+"""What may follow what in a REMI stream: MidiTok's type graph, and the decoding arithmetic that it leaves out.
+
+One `Walk` follows one row. It repeats what MidiTok's decoder does with time, so bars, ticks and seconds are those of
+the Score that comes out, rests included; and it knows which tokens are lawful next: positions ascend within a bar, a
+pitch sounds once per onset and program, drums have drum pitches.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from midifactory.music.score import DEFAULT_TEMPO_BPM
+from midifactory.tokens.tokenizer import NOTE_TYPES, Tokenizer
+
+_DRUMS = -1
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What a caller fixes beside the law. None leaves it to the model.
+
+    metre: the only time signature, as "4/4". keep_tempo: no further tempo tokens. programs: the only ones
+    allowed (-1 drums). one_voice: no two notes at one onset. explicit_bars: no rest may pass a bar line, so that
+    every bar has its Bar token.
+    """
+
+    metre: str | None = None
+    keep_tempo: bool = False
+    programs: tuple[int, ...] | None = None
+    one_voice: bool = False
+    explicit_bars: bool = False
+
+
+class Grammar:
+    """The tables of one tokenizer, shared by all its walks."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self.tokenizer = tokenizer
+        types = np.array(tokenizer.types)
+        self.of_type = {name: np.flatnonzero(types == name) for name in dict.fromkeys(tokenizer.types)}
+        self.values = [token.split("_", 1)[1] for token in tokenizer.tokens]
+        self.numbers = {
+            name: np.array([int(self.values[i]) for i in ids])
+            for name, ids in self.of_type.items()
+            if name in {"Position", "Program", "Pitch", "PitchDrum"}
+        }
+        self.successors = {name: self._successors(name) for name in self.of_type}
+
+    def _successors(self, name: str) -> np.ndarray:
+        """(V,) bool: what MidiTok's type graph lets follow, less what its encoder never writes."""
+        graph = self.tokenizer.miditok.tokens_types_graph
+        following = {other.split("_")[0] for other in graph.get(name, set())} - {"PAD", "BOS", "EOS"}
+        if name == "BOS":
+            following = {"Bar"}
+        elif name == "TimeSig":
+            following &= {"Bar", "Position", "Rest"}
+        elif name == "Rest":
+            following &= {"Bar", "Position", "Rest"}
+        elif name == "Chord":
+            following = {"Program"}
+        if name in {"Duration", "TimeSig", "Bar"}:
+            following |= {"EOS"}
+        allowed = np.zeros(self.tokenizer.vocab_size, dtype=bool)
+        for other in following:
+            allowed[self.of_type.get(other, np.zeros(0, int))] = True
+        return allowed
+
+
+@dataclass
+class Walk:
+    """One row's place in the music. Ticks are those of the decoded Score, `Tokenizer.miditok.time_division`."""
+
+    grammar: Grammar
+    controls: Controls = field(default_factory=Controls)
+    type: str = "BOS"
+    bar: int = -1
+    bar_tick: int = 0
+    tick: int = 0
+    notes: int = 0
+
+    def __post_init__(self) -> None:
+        self._metre(4, 4)
+        self._bar_at_metre, self._tick_at_metre = 0, 0
+        self._program = 0
+        self._note_end = 0
+        self._sounding_at = -1
+        self._pitches: set[tuple[int, int]] = set()
+        self._tempo = (0, 0.0, DEFAULT_TEMPO_BPM)  # since which tick, at how many seconds, beats per minute
+
+    def _metre(self, numerator: int, denominator: int) -> None:
+        inner = self.grammar.tokenizer.miditok
+        self.metre = (numerator, denominator)
+        self.ticks_per_bar = inner.time_division * 4 * numerator // denominator
+        self._ticks_per_beat = inner._tpb_per_ts[denominator]
+        self._ticks_per_position = self._ticks_per_beat // inner.config.max_num_pos_per_beat
+
+    def seconds_at(self, tick: int) -> float:
+        """Seconds from the start at `tick`, which lies after the last tempo token."""
+        since, elapsed, bpm = self._tempo
+        return elapsed + (tick - since) * 60.0 / (bpm * self.grammar.tokenizer.miditok.time_division)
+
+    def after(self, token: int) -> tuple[int, int]:
+        """The bar and tick at which the row would be after a time token (Bar, Position or Rest)."""
+        type_, value = self.grammar.tokenizer.types[token], self.grammar.values[token]
+        if type_ == "Bar":
+            return self.bar + 1, (self.bar_tick + self.ticks_per_bar if self.bar >= 0 else self.tick)
+        if type_ == "Rest":
+            tick = max(self._note_end, self.tick)
+            tick += self.grammar.tokenizer.miditok._tpb_rests_to_ticks[self._ticks_per_beat][value]
+            bar = self._bar_at_metre + (tick - self._tick_at_metre) // self.ticks_per_bar
+            return max(bar, self.bar, 0), tick
+        if type_ == "Position":
+            return max(self.bar, 0), self.bar_tick + int(value) * self._ticks_per_position
+        return self.bar, self.tick
+
+    def step(self, token: int) -> None:
+        """Move over `token`, lawful or not, as MidiTok's decoder does."""
+        type_, value = self.grammar.tokenizer.types[token], self.grammar.values[token]
+        if type_ in {"Bar", "Rest", "Position"}:
+            bar, tick = self.after(token)
+            if type_ == "Bar":
+                self.bar_tick = tick
+            elif type_ == "Rest" and bar > self.bar:
+                self.bar_tick += (bar - max(self.bar, 0)) * self.ticks_per_bar
+            self.bar, self.tick = bar, tick
+        elif type_ == "TimeSig":
+            numerator, denominator = map(int, value.split("/"))
+            if (numerator, denominator) != self.metre:
+                self._tick_at_metre, self._bar_at_metre = self.bar_tick, self.bar
+                self._metre(numerator, denominator)
+        elif type_ == "Tempo":
+            self._tempo = (self.tick, self.seconds_at(self.tick), float(value))
+            self._note_end = max(self._note_end, self.tick)
+        elif type_ == "Program":
+            self._program = int(value)
+        elif type_ in NOTE_TYPES:
+            if self._sounding_at != self.tick:
+                self._sounding_at, self._pitches = self.tick, set()
+            self._pitches.add((self._program, int(value)))
+        elif type_ == "Duration":
+            inner = self.grammar.tokenizer.miditok
+            duration = inner._tpb_tokens_to_ticks[self._ticks_per_beat][value]
+            self._note_end = max(self._note_end, self.tick + int(duration))
+            self.notes += 1
+        self.type = type_
+
+    @property
+    def between_notes(self) -> bool:
+        """Whether the row could end here without an unfinished note."""
+        return self.type in {"Duration", "TimeSig", "BOS"}
+
+    def allowed(self) -> np.ndarray:
+        """(V,) bool of the lawful next tokens under the controls; never all False."""
+        grammar, controls = self.grammar, self.controls
+        mask = grammar.successors[self.type].copy()
+        of_type, numbers = grammar.of_type, grammar.numbers
+        positions = of_type["Position"]
+        ticks = numbers["Position"] * self._ticks_per_position
+        earliest = self.tick - self.bar_tick + (self.type not in {"Bar", "TimeSig", "Rest"})
+        mask[positions] &= (ticks >= earliest) & (ticks < self.ticks_per_bar)
+        if self.type == "Program":
+            drums = self._program == _DRUMS
+            for name in NOTE_TYPES & of_type.keys():
+                if "PitchDrum" in of_type and (name == "PitchDrum") != drums:
+                    mask[of_type[name]] = False
+            if drums:
+                mask[of_type.get("Chord", [])] = False
+        if self._sounding_at == self.tick:
+            for name in NOTE_TYPES & of_type.keys():
+                taken = [pitch for program, pitch in self._pitches if program == self._program]
+                if taken:
+                    mask[of_type[name][np.isin(numbers[name], taken)]] = False
+            if controls.one_voice and self.type in {"Duration", "Position", "Tempo"}:
+                mask[of_type["Program"]] = False
+        self._apply(controls, mask)
+        if not mask.any():
+            # Only a row that cannot go on lawfully is ended: at a bar line there is always a way.
+            mask[of_type["Bar"] if self.between_notes else [self.grammar.tokenizer.eos_id]] = True
+        return mask
+
+    def _apply(self, controls: Controls, mask: np.ndarray) -> None:
+        of_type = self.grammar.of_type
+        if controls.metre is not None and mask[of_type["TimeSig"]].any():
+            wanted = [i for i in of_type["TimeSig"] if self.grammar.values[i] == controls.metre]
+            mask[of_type["TimeSig"]] = False
+            mask[wanted] = True
+        if controls.keep_tempo:
+            mask[of_type.get("Tempo", [])] = False
+        if controls.programs is not None:
+            mask[of_type["Program"][~np.isin(self.grammar.numbers["Program"], controls.programs)]] = False
+        if controls.explicit_bars:
+            for token in of_type.get("Rest", []):
+                if mask[token] and self.after(int(token))[0] > self.bar:
+                    mask[token] = False
