@@ -63,7 +63,9 @@ def main() -> None:
     for name in arguments.sizes:
         width, heads, layers = SIZES[name]
         ids = torch.randint(0, arguments.vocab, (arguments.batch, arguments.length + 1))
-        ours = Transformer(arguments.vocab, width, heads, layers, context=arguments.length, dropout=0.1)
+        ours = Transformer(
+            arguments.vocab, width, heads, layers, context=arguments.length, dropout=0.1, attention_dropout=0.1
+        )
         config = GPT2Config(
             vocab_size=arguments.vocab,
             n_positions=arguments.length,

@@ -1,5 +1,6 @@
 """From composed configs to objects: what several commands instantiate in the same way."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,10 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from midifactory import files
 from midifactory.data.datamodule import MidiDataModule
 from midifactory.errors import UserError
+from midifactory.music.corpora import Corpus
 from midifactory.tokens.tokenizer import Tokenizer
 
 
@@ -70,3 +73,32 @@ def default_device(name: str = "auto") -> torch.device:
     if name in {"auto", "gpu", "mps"} and torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def write_corpus(data: MidiDataModule, run_dir: Path) -> None:
+    """corpus.json: which piece is in which split, and every file that was left out, with the reason."""
+    corpus = data.corpus
+    listing = {
+        "name": corpus.name,
+        "pieces": [{"id": piece.id, "split": piece.split, "notes": piece.notes} for piece in corpus.pieces],
+        "rejected": [{"path": str(item.path), "reason": item.reason} for item in corpus.rejected],
+        "duplicates": [{"dropped": dropped, "kept": kept} for dropped, kept in corpus.duplicates],
+        "not_tokenised": data.store.refused,
+        "store": str(data.store.folder),
+    }
+    files.write_text(run_dir / "corpus.json", json.dumps(listing, ensure_ascii=False, indent=1))
+
+
+def print_corpus(data: MidiDataModule) -> None:
+    """The corpus, what was left out and why, and the segments."""
+    print(data.corpus.summary())
+    print_rejected(data.corpus)
+    print("\n".join(data.report()), flush=True)
+
+
+def print_rejected(corpus: Corpus, most: int = 20) -> None:
+    """The refused files with their reasons, the first `most` of them; corpus.json has them all."""
+    for item in corpus.rejected[:most]:
+        print(f"  {item.path}: {item.reason}")
+    if len(corpus.rejected) > most:
+        print(f"  ... and {len(corpus.rejected) - most} more")

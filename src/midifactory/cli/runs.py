@@ -12,7 +12,9 @@ OUTPUTS = Path("outputs")
 def run_folders() -> list[Path]:
     """Folders of training runs and sweep jobs below outputs/, the most lately written last."""
     folders = [path.parent for path in OUTPUTS.glob("**/checkpoints") if path.is_dir()]
-    return sorted(folders, key=lambda folder: max(p.stat().st_mtime for p in [folder, *(folder / "checkpoints").iterdir()]))
+    return sorted(
+        folders, key=lambda folder: max(p.stat().st_mtime for p in [folder, *(folder / "checkpoints").iterdir()])
+    )
 
 
 def newest_checkpoint() -> Path:
@@ -49,7 +51,9 @@ def run_to_resume(text: str) -> Path:
     path = Path(text).expanduser()
     folder = path.parent.parent if path.suffix == ".ckpt" else path
     if not path.exists() or not (folder / ".hydra" / "overrides.yaml").is_file():
-        raise UserError(f"resume={text}: no run there; give resume=latest, a folder below outputs/train, or its last.ckpt")
+        raise UserError(
+            f"resume={text}: no run there; give resume=latest, a folder below outputs/train, or its last.ckpt"
+        )
     if path.is_dir() and not (folder / "checkpoints" / "last.ckpt").is_file():
         raise UserError(f"resume={text}: this run saved no last.ckpt; start it again without resume")
     return folder

@@ -16,7 +16,14 @@ from omegaconf import DictConfig
 
 from midifactory import files
 from midifactory.cli import hydra_app
-from midifactory.cli.building import build_datamodule, check_accelerator, default_device, plain
+from midifactory.cli.building import (
+    build_datamodule,
+    check_accelerator,
+    default_device,
+    plain,
+    print_corpus,
+    write_corpus,
+)
 from midifactory.cli.runs import run_to_resume, stored_overrides
 from midifactory.data.datamodule import MidiDataModule
 from midifactory.errors import UserError
@@ -70,7 +77,7 @@ def train(config: DictConfig) -> Path:
     data = build_datamodule(config)
     data.setup()
     write_corpus(data, run_dir)
-    print("\n".join([data.corpus.summary(), *data.report()]))
+    print_corpus(data)
 
     model_config = {**plain(config.model), "vocab_size": data.tokenizer.vocab_size}
     torch.manual_seed(config.seed)  # initialisation reads torch's global generator, and nothing before it does
@@ -82,7 +89,7 @@ def train(config: DictConfig) -> Path:
         model,
         instantiate(config.optimizer),
         seed=config.seed,
-        card=make_card(model_config, data.tokenizer, window, profile, data.name),
+        card=make_card(model_config, data.tokenizer, window, profile, data.corpus_name),
         **plain(config.schedule),
     )
     trainer = build_trainer(config)
@@ -94,7 +101,7 @@ def train(config: DictConfig) -> Path:
     started = time.monotonic()
     trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
     minutes = (time.monotonic() - started) / 60
-    best = Path(trainer.checkpoint_callback.best_model_path or run_dir / "checkpoints" / "last.ckpt")
+    best = Path(getattr(trainer.checkpoint_callback, "best_model_path", "") or run_dir / "checkpoints" / "last.ckpt")
     result = evaluate(best, data)
     result |= {"minutes": round(minutes, 2), "epochs": trainer.current_epoch, "steps": trainer.global_step}
     files.write_text(run_dir / "result.json", json.dumps(result, indent=1))
@@ -110,20 +117,6 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.accelerators.cuda").setLevel(logging.WARNING)
-
-
-def write_corpus(data: MidiDataModule, run_dir: Path) -> None:
-    """corpus.json: which piece is in which split, and every file that was left out, with the reason."""
-    corpus = data.corpus
-    listing = {
-        "name": corpus.name,
-        "pieces": [{"id": piece.id, "split": piece.split, "notes": piece.notes} for piece in corpus.pieces],
-        "rejected": [{"path": str(item.path), "reason": item.reason} for item in corpus.rejected],
-        "duplicates": [{"dropped": dropped, "kept": kept} for dropped, kept in corpus.duplicates],
-        "not_tokenised": data.store.refused,
-        "store": str(data.store.folder),
-    }
-    files.write_text(run_dir / "corpus.json", json.dumps(listing, ensure_ascii=False, indent=1))
 
 
 def build_trainer(config: DictConfig) -> lightning.Trainer:
@@ -161,7 +154,9 @@ def check_resume(path: str | None, data: MidiDataModule) -> None:
         return
     card = read_checkpoint(path)[CARD]
     if card["tokenizer"] != data.tokenizer.to_json():
-        raise UserError(f"resume={path}: this checkpoint is of another tokenizer; leave out tokenizer=... or start anew")
+        raise UserError(
+            f"resume={path}: this checkpoint is of another tokenizer; leave out tokenizer=... or start anew"
+        )
 
 
 def evaluate(checkpoint: Path, data: MidiDataModule) -> dict[str, Any]:
@@ -169,7 +164,7 @@ def evaluate(checkpoint: Path, data: MidiDataModule) -> dict[str, Any]:
     trained = load_trained(checkpoint)
     result: dict[str, Any] = {
         "checkpoint": str(checkpoint),
-        "corpus": data.name,
+        "corpus": data.corpus_name,
         "model": type(trained.model).__name__,
         "parameters": trained.model.parameters_count,
         "window_tokens": trained.window,
@@ -177,9 +172,7 @@ def evaluate(checkpoint: Path, data: MidiDataModule) -> dict[str, Any]:
     training = [data.store.ids(piece) for piece in data.pieces("train")]
     vocab = data.tokenizer.vocab_size
     for split in ("validation", "test"):
-        pieces = [
-            (piece, data.store.ids(piece), data.store.pieces[piece].source_notes) for piece in data.pieces(split)
-        ]
+        pieces = [(piece, data.store.ids(piece), data.store.pieces[piece].source_notes) for piece in data.pieces(split)]
         if pieces:
             result[split] = {
                 "pieces": len(pieces),

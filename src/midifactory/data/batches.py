@@ -3,6 +3,7 @@
 Legend: B rows, T tokens.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -69,10 +70,10 @@ class _RemainingBatches:
         return iter(self.plan.batches(self.epoch)[self.done :])
 
     def __len__(self) -> int:
-        return -(-len(self.plan.lengths) // self.plan.batch_size)
+        return math.ceil(len(self.plan.lengths) / self.plan.batch_size)
 
 
-class SegmentLoader(DataLoader[dict[str, Tensor]]):
+class SegmentLoader(DataLoader[Any]):
     """A DataLoader that goes on in the middle of an epoch.
 
     Lightning stores `state_dict` in its checkpoints and hands it to `load_state_dict` before it asks for the first
@@ -85,7 +86,7 @@ class SegmentLoader(DataLoader[dict[str, Tensor]]):
         self._restored = False
         super().__init__(
             dataset,
-            batch_sampler=self._position,  # type: ignore[arg-type]
+            batch_sampler=self._position,
             num_workers=workers,
             collate_fn=padding_collator(pad_id),
             persistent_workers=workers > 0,
@@ -120,6 +121,7 @@ def padding_collator(pad_id: int) -> Callable[[Sequence[tuple[np.ndarray, int]]]
     It gives `inputs` (B, T) with `pad_id` at padding, `labels` (B, T), the inputs' successors, with IGNORED at
     padding, and `notes` (B,). Padding stands at the end, where a causal model cannot see it from any real token.
     """
+
     def collate(rows: Sequence[tuple[np.ndarray, int]]) -> dict[str, Tensor]:
         longest = max(len(ids) for ids, _ in rows) - 1
         inputs = torch.full((len(rows), longest), pad_id, dtype=torch.int64)

@@ -64,7 +64,7 @@ class MidiDataModule(lightning.LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise UserError(f"data.batch_size={batch_size}: it must be at least 1")
-        self.source, self.tokenizer, self.name = source, tokenizer, name
+        self.source, self.tokenizer, self.corpus_name = source, tokenizer, name
         self.segment = segment or Segmentation()
         self.batch_size, self.max_tokens, self.seed = batch_size, max_tokens, seed
         self.store_root, self.prepare_workers = store_root, prepare_workers
@@ -94,7 +94,7 @@ class MidiDataModule(lightning.LightningDataModule):
             [(piece.id, piece.path) for piece in self._corpus.pieces],
             self.tokenizer,
             self.store_root,
-            self.name,
+            self.corpus_name,
             self.prepare_workers,
             self.progress,
         )
@@ -109,7 +109,7 @@ class MidiDataModule(lightning.LightningDataModule):
         if not self._splits["train"].segments or not self._splits["validation"].segments:
             raise UserError(
                 f"data: {len(self.store.pieces)} pieces give {len(self._splits['train'].segments)} training and "
-                f"{len(self._splits['validation'].segments)} validation segments; add files, or set data.source.fractions"
+                f"{len(self._splits['validation'].segments)} validation segments; add files, or set data.fractions"
             )
 
     def pieces(self, split: str) -> list[str]:

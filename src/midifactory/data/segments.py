@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -77,8 +78,8 @@ def cut_segments(
         return notes if group == total else int(notes_before[group])
 
     segments = []
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
-        parts = 0
+    for edge, last in pairwise(edges):
+        parts, first = 0, edge
         while first < last:
             until = last
             if first_token(until) - first_token(first) > max_tokens:

@@ -69,9 +69,7 @@ def piece_nats(model: SequenceModel, ids: np.ndarray, window: int) -> float:
     return total
 
 
-def model_likelihood(
-    model: SequenceModel, pieces: Iterable[tuple[str, np.ndarray, int]], window: int
-) -> Likelihood:
+def model_likelihood(model: SequenceModel, pieces: Iterable[tuple[str, np.ndarray, int]], window: int) -> Likelihood:
     """pieces: (id, ids (N,), notes of the source file)."""
     was_training = model.training
     model.eval()

@@ -62,9 +62,7 @@ class Free:
 class Engine:
     """Decodes with one model. `window` bounds the tokens attended to; a recurrent model needs none."""
 
-    def __init__(
-        self, model: SequenceModel, window: int, anchors: frozenset[int] = frozenset(), pad_id: int = 0
-    ):
+    def __init__(self, model: SequenceModel, window: int, anchors: frozenset[int] = frozenset(), pad_id: int = 0):
         """anchors: ids at which a row may be started anew (bar tokens); pad_id fills rows that start later."""
         self.model = model.eval()
         self.window = min(window, model.context) if model.context is not None else None

@@ -63,5 +63,16 @@ def causal_check(size: int, limit: int, name: str) -> None:
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
-    """torch's dropout, skipped when it does nothing, since the call alone costs a pass over x."""
-    return torch.nn.functional.dropout(x, p, training) if training and p > 0 else x
+    """Inverted dropout (Srivastava et al. 2014), p rounded to 1/256 on a CPU; nothing outside training.
+
+    torch draws a CPU mask number by number in one thread, which took half of a training step here. One random byte
+    per element, eight to a draw, is plenty for a threshold and about 30 times faster.
+    """
+    if not training or p <= 0:
+        return x
+    if x.device.type != "cpu":
+        return torch.nn.functional.dropout(x, p)
+    threshold = min(255, max(1, round(p * 256)))
+    draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+    keep = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
+    return x * keep.to(x.dtype).mul_(256 / (256 - threshold))

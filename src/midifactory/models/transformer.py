@@ -36,8 +36,14 @@ class KeyValueCache:
 class Transformer(SequenceModel):
     """The default model. Memory of a cached row: 2 x layers x capacity x d_model numbers.
 
-    Raises ValueError where the sizes do not fit together or ids exceed `context`.
+    attention_dropout is apart from `dropout` (embedding and residual branches) and off, since with it torch's CPU
+    attention materialises all T x T weights and the step takes twice as long. Raises ValueError where the sizes do
+    not fit together or ids exceed `context`.
     """
+
+    context: int
+    cos: Tensor
+    sin: Tensor
 
     def __init__(
         self,
@@ -48,6 +54,7 @@ class Transformer(SequenceModel):
         d_ff: int | None = None,
         context: int = 1024,
         dropout: float = 0.1,
+        attention_dropout: float = 0.0,
         tie_embeddings: bool = True,
         rotary_base: float = 10_000.0,
     ):
@@ -60,7 +67,9 @@ class Transformer(SequenceModel):
         self.vocab_size, self.context = vocab_size, context
         self.heads, self.dropout = heads, dropout
         self.embedding = nn.Embedding(vocab_size, d_model)
-        self.blocks = nn.ModuleList(Block(d_model, heads, d_ff or 4 * d_model, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(
+            Block(d_model, heads, d_ff or 4 * d_model, dropout, attention_dropout) for _ in range(layers)
+        )
         self.norm = nn.LayerNorm(d_model)
         self.head = nn.Linear(d_model, vocab_size, bias=False)
         self.initialise(layers)
@@ -96,9 +105,9 @@ class Transformer(SequenceModel):
 class Block(nn.Module):
     """Pre-norm attention and feed-forward, each added to the residual stream."""
 
-    def __init__(self, d_model: int, heads: int, d_ff: int, dropout: float):
+    def __init__(self, d_model: int, heads: int, d_ff: int, dropout: float, attention_dropout: float):
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.dropout, self.attention_dropout = heads, dropout, attention_dropout
         self.norm_attention = nn.LayerNorm(d_model)
         self.qkv = nn.Linear(d_model, 3 * d_model)
         self.attention_residual = nn.Linear(d_model, d_model)
@@ -140,7 +149,7 @@ class Block(nn.Module):
             cache.values[layer, :, :, start:end] = value
             # Attention over the filled part only: a full static buffer would cost its whole capacity each step.
             key, value = cache.keys[layer, :, :, :end], cache.values[layer, :, :, :end]
-        drop = self.dropout if self.training else 0.0
+        drop = self.attention_dropout if self.training else 0.0
         heads = F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=drop, is_causal=causal and mask is None
         )  # (B, H, T, K)

@@ -102,7 +102,7 @@ def parse_chord(text: str) -> Chord:
 
 def parse_chords(text: str) -> tuple[Chord, ...]:
     """Chord symbols separated by spaces, commas, bars or dashes between spaces: "C G Am F", "C | G | Am"."""
-    names = [name for name in re.split(r"[\s,|]+", text.strip()) if name and name not in "-–"]
+    names = [name for name in re.split(r"[\s,|]+", text.strip()) if name and name != "-"]
     if not names:
         raise UserError('chords is empty; write at least one chord, such as chords="C G Am F"')
     return tuple(parse_chord(name) for name in names)

@@ -52,9 +52,7 @@ class Grammar:
         following = {other.split("_")[0] for other in graph.get(name, set())} - {"PAD", "BOS", "EOS"}
         if name == "BOS":
             following = {"Bar"}
-        elif name == "TimeSig":
-            following &= {"Bar", "Position", "Rest"}
-        elif name == "Rest":
+        elif name in {"TimeSig", "Rest"}:
             following &= {"Bar", "Position", "Rest"}
         elif name == "Chord":
             following = {"Program"}

@@ -178,9 +178,7 @@ def _encode_file(path: Path, tokenizer: Tokenizer) -> tuple[Encoding, int] | str
         return f"{type(error).__name__}: {error}" if not isinstance(error, UserError) else str(error)
 
 
-def _encode_all(
-    paths: list[Path], tokenizer: Tokenizer, workers: int | None
-) -> Iterable[tuple[Encoding, int] | str]:
+def _encode_all(paths: list[Path], tokenizer: Tokenizer, workers: int | None) -> Iterable[tuple[Encoding, int] | str]:
     count = min(workers if workers is not None else os.cpu_count() or 1, len(paths))
     if count <= 1 or (workers is None and len(paths) < _PIECES_WORTH_WORKERS):
         encode: Callable[[Path], tuple[Encoding, int] | str] = lambda path: _encode_file(path, tokenizer)  # noqa: E731

@@ -1,7 +1,6 @@
 """Checkpoints on disk: written whole or not at all, holding plain values and tensors only."""
 
 import hashlib
-import importlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from midifactory import files
 from midifactory.errors import UserError
 from midifactory.models.interface import SequenceModel
+from midifactory.targets import load_class
 from midifactory.tokens.tokenizer import Tokenizer
 from midifactory.training.module import CARD
 
@@ -86,14 +86,7 @@ def make_card(
 def build_model(config: dict[str, Any]) -> SequenceModel:
     """The model that `config` (a `_target_` and keywords) describes. Raises UserError where it cannot be built."""
     keywords = {key: value for key, value in config.items() if key != "_target_"}
-    module, _, name = str(config["_target_"]).rpartition(".")
-    try:
-        kind = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"model._target_={config['_target_']}: cannot be imported ({error})") from error
-    # A checkpoint names its class: nothing but a model may be called by that name.
-    if not (isinstance(kind, type) and issubclass(kind, SequenceModel)):
-        raise UserError(f"model._target_={config['_target_']} is no SequenceModel; see models/interface.py")
+    kind: Any = load_class(config["_target_"], SequenceModel, "model")
     try:
         return kind(**keywords)
     except (ValueError, TypeError) as error:
@@ -126,6 +119,4 @@ def load_trained(path: str | os.PathLike[str], device: str | torch.device = "cpu
         reason = str(error).strip().splitlines()[-1].strip()
         raise UserError(f"checkpoint={source}: its weights do not fit its model: {reason}") from error
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    return Trained(
-        model.to(device).eval(), tokenizer, card["window"], card["profile"], card["corpus"], source, digest
-    )
+    return Trained(model.to(device).eval(), tokenizer, card["window"], card["profile"], card["corpus"], source, digest)

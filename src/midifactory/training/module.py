@@ -78,14 +78,12 @@ class SequenceTraining(lightning.LightningModule):
         self.log("val/nats_per_note", nats / max(1.0, notes), prog_bar=True)
         self._clock = None  # the time validation took is not the training's
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """No weight decay for vectors (biases, norms), as is customary; the schedule steps with the optimiser."""
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         matrices = [parameter for parameter in parameters if parameter.dim() >= 2]
         others = [parameter for parameter in parameters if parameter.dim() < 2]
-        optimizer = self._make_optimizer(
-            [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
-        )
+        optimizer = self._make_optimizer([{"params": matrices}, {"params": others, "weight_decay": 0.0}])
         total = int(self.trainer.estimated_stepping_batches)
         schedule = warmup_cosine(self._warmup_steps, total, self._final_lr_share)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)

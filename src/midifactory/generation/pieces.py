@@ -1,0 +1,133 @@
+"""From a trained model and settings to finished Scores: the whole of generation below the command line."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from symusic import Score, Tempo
+
+from midifactory.errors import UserError
+from midifactory.generation.engine import Engine
+from midifactory.generation.guide import Length, MusicGuide
+from midifactory.generation.sampling import Sampling
+from midifactory.generation.styles import Opening, Style, Wishes, bar_head, scale_bias
+from midifactory.models.interface import SequenceModel
+from midifactory.music.score import bar_count, bar_starts, cut, first_bars, first_notes
+from midifactory.tokens.grammar import Controls, Grammar, Walk
+from midifactory.tokens.tokenizer import Tokenizer
+
+_OUTPUT_TICKS = 480  # per quarter note: what sequencers expect, and a multiple of every grid used here
+
+
+class TrainedModel(Protocol):
+    """What generation needs of training.checkpoint.Trained."""
+
+    model: SequenceModel
+    tokenizer: Tokenizer
+    window: int
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A finished Score; `prompt_end_tick` is where the model's own music begins (0 without a prompt file)."""
+
+    score: Score
+    ids: tuple[int, ...]
+    prompt_end_tick: int
+
+
+def prompt_opening(score: Score, tokenizer: Tokenizer, bars: int | None, notes: int | None, wishes: Wishes) -> Opening:
+    """The first `bars` bars or `notes` notes of a Score (all of it for neither) as an opening.
+
+    Whole bars are closed: the model's music begins at the next bar line. Raises UserError for both at once, for
+    counts below 1 and for a prompt without notes.
+    """
+    if bars is not None and notes is not None:
+        raise UserError(f"prompt_bars={bars} and prompt_notes={notes}: set one of them")
+    for name, value in (("prompt_bars", bars), ("prompt_notes", notes)):
+        if value is not None and value < 1:
+            raise UserError(f"{name}={value}: it must be at least 1")
+    part = first_bars(score, bars) if bars is not None else first_notes(score, notes) if notes is not None else score
+    if part.note_num() == 0:
+        raise UserError(f"prompt_bars={bars}: these bars of the prompt hold no note; take more bars")
+    ids = tokenizer.encode(part).ids[:-1].tolist()
+    walk = Walk(Grammar(tokenizer))
+    for token in ids:
+        walk.step(token)
+    closing: list[int] = []
+    if notes is None:
+        # Rests and silence at the prompt's end are bars too: open bars until the one after the prompt is open.
+        metre = wishes.metre or f"{walk.metre[0]}/{walk.metre[1]}"
+        wanted = min(bars, bar_count(score)) if bars is not None else bar_count(part)
+        closing = bar_head(tokenizer, metre) * max(1, wanted - walk.bar)
+    return Opening(ids, Controls(metre=wishes.metre, keep_tempo=True), closing)
+
+
+def compose(
+    trained: TrainedModel,
+    opening: Opening,
+    wishes: Wishes,
+    length: Length,
+    sampling: Sampling,
+    samples: int = 1,
+    seed: int = 0,
+    key_strength: float = 3.0,
+    window: int | None = None,
+    has_prompt: bool = False,
+    on_step: Callable[[], None] | None = None,
+) -> list[Composition]:
+    """`samples` pieces from one opening, each from its own random stream of `seed`.
+
+    Raises UserError where the prompt does not fit into the model's window.
+    """
+    tokenizer = trained.tokenizer
+    engine_window = window or trained.window
+    limit = min(engine_window, trained.model.context or engine_window)
+    if trained.model.context is not None and len(opening.prompt) >= limit:
+        raise UserError(
+            f"the prompt has {len(opening.prompt)} tokens, the model's window holds {limit}; "
+            "take fewer prompt_bars or prompt_notes"
+        )
+    if samples < 1:
+        raise UserError(f"num_samples={samples}: it must be at least 1")
+    grammar = Grammar(tokenizer)
+    bias = scale_bias(tokenizer, wishes.key, key_strength)
+    guides = [
+        MusicGuide(grammar, opening.prompt, length, opening.controls, opening.closing, opening.downbeats, bias)
+        for _ in range(samples)
+    ]
+    bar_ids = frozenset(grammar.of_type["Bar"].tolist())
+    engine = Engine(trained.model, engine_window, bar_ids, tokenizer.pad_id)
+    rows = engine.run(opening.prompt, guides, sampling, seed, on_step)
+    prompt_end = _prompt_end_tick(tokenizer, opening) if has_prompt else 0
+    return [
+        _finish(tokenizer, [*opening.prompt, *row], guide, wishes, prompt_end)
+        for row, guide in zip(rows, guides, strict=True)
+    ]
+
+
+def _finish(tokenizer: Tokenizer, ids: list[int], guide: MusicGuide, wishes: Wishes, prompt_end: int) -> Composition:
+    score = tokenizer.decode(ids).resample(_OUTPUT_TICKS, min_dur=1)
+    if guide.end_bar is not None:
+        starts = bar_starts(score)
+        if len(starts) > guide.end_bar:  # the last notes may ring over the final bar line
+            score = cut(score, int(starts[guide.end_bar]))
+    if wishes.tempo_bpm is not None:
+        # Tokens know tempos in steps; the file gets the tempo that was asked.
+        score.tempos = type(score.tempos)([Tempo(0, wishes.tempo_bpm)])
+    score.tracks = type(score.tracks)(sorted(score.tracks, key=lambda track: (track.is_drum, track.program)))
+    return Composition(score, tuple(ids), prompt_end)
+
+
+def _prompt_end_tick(tokenizer: Tokenizer, opening: Opening) -> int:
+    walk = Walk(Grammar(tokenizer))
+    for token in [*opening.prompt, *opening.closing]:
+        walk.step(token)
+    return walk.tick * _OUTPUT_TICKS // tokenizer.miditok.time_division
+
+
+def opening_of_style(style: Style, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
+    """The style's opening; refuses chords that the style would ignore."""
+    if wishes.chords is not None and not style.takes_chords:
+        raise UserError(f"chords={wishes.chords!r}: style={type(style).__name__.lower()} takes none; set style=chords")
+    return style.opening(wishes, tokenizer)

@@ -1,0 +1,263 @@
+"""How a piece starts when no prompt file is given: each style is a small class and a YAML in conf/style."""
+
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from symusic import Note, Score, Tempo, TimeSignature, Track
+
+from midifactory.errors import UserError
+from midifactory.music.theory import Chord, Key, parse_chords, parse_key, voice
+from midifactory.tokens.grammar import Controls
+from midifactory.tokens.tokenizer import Tokenizer
+
+_TICKS = 480  # per quarter note, of the scores made here
+_C_MAJOR = Key("C major", 0, False)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the caller asked for; None leaves it to the style or the model. profile: see music/profile.py."""
+
+    profile: dict[str, Any]
+    key: Key | None = None
+    tempo_bpm: float | None = None
+    metre: str | None = None
+    chords: str | None = None
+
+
+@dataclass
+class Opening:
+    """What the engine starts from.
+
+    prompt: ids with BOS first. closing: tokens forced after it. downbeats: see guide.MusicGuide.
+    """
+
+    prompt: list[int]
+    controls: Controls
+    closing: list[int] = field(default_factory=list)
+    downbeats: Callable[[int], Sequence[int]] | None = None
+
+
+class Style(ABC):
+    """Turns wishes into an opening."""
+
+    takes_chords = False
+
+    @abstractmethod
+    def opening(self, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
+        """The opening under `wishes`; UserError where they cannot be met."""
+
+
+class Free(Style):
+    """The model starts by itself, in the tempo and metre asked."""
+
+    def opening(self, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
+        """BOS, and with a tempo or metre the first bar's head."""
+        controls = Controls(metre=wishes.metre, keep_tempo=wishes.tempo_bpm is not None)
+        prompt = [tokenizer.bos_id]
+        if wishes.tempo_bpm is not None or wishes.metre is not None:
+            prompt += bar_head(tokenizer, wishes.metre or wishes.profile["metre"])
+        if wishes.tempo_bpm is not None:
+            prompt += tempo_tokens(tokenizer, wishes.tempo_bpm)
+        return Opening(prompt, controls)
+
+
+class Chords(Style):
+    """The first bar sounds the first chord, each later bar begins with the progression's next one."""
+
+    takes_chords = True
+
+    def __init__(self, chords: str = "C G Am F"):
+        self.chords = chords
+
+    def opening(self, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
+        """A held chord in bar 1, closed, and one beat of the bar's chord in each following bar."""
+        progression = parse_chords(wishes.chords or self.chords)
+        wishes = settled(wishes)
+        numerator, denominator = parse_metre(wishes.metre)
+        beat = _TICKS * 4 // denominator
+        voices = chord_voices(wishes.profile)
+        first = chord_notes(progression[0], voices, beat * numerator)
+        prompt = encode_notes(tokenizer, wishes, first)
+        groups = [
+            strip_bar_head(tokenizer, encode_notes(tokenizer, wishes, chord_notes(chord, voices, beat)))
+            for chord in progression
+        ]
+        controls = Controls(metre=wishes.metre, keep_tempo=True, explicit_bars=True)
+        closing = bar_head(tokenizer, wishes.metre or "4/4")
+        return Opening(prompt, controls, [*closing, *groups[1 % len(groups)]], lambda bar: groups[bar % len(groups)])
+
+
+class Melody(Style):
+    """One voice, one note at a time, starting on the key's first degrees."""
+
+    def __init__(self, program: int | None = None, degrees: Sequence[int] = (1, 2, 3, 5)):
+        self.program, self.degrees = program, degrees
+
+    def opening(self, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
+        """A bar of `degrees` in quarter notes on the corpus' highest voice, or on `program`."""
+        wishes = settled(wishes)
+        numerator, denominator = parse_metre(wishes.metre)
+        row = program_row(wishes.profile, self.program, highest=True)
+        scale = (wishes.key or _C_MAJOR).scale
+        if not self.degrees or any(not 1 <= degree <= 7 for degree in self.degrees):
+            raise UserError(f"style.degrees={list(self.degrees)}: give scale degrees from 1 to 7")
+        beat = _TICKS * 4 // denominator
+        tonic = nearest_pitch(scale[0], row["middle"] - 4)
+        notes = []
+        for index in range(numerator):
+            degree = self.degrees[index % len(self.degrees)] - 1
+            pitch = tonic + (scale[min(degree, len(scale) - 1)] - scale[0]) % 12
+            notes.append((row["program"], Note(index * beat, beat, pitch, wishes.profile["velocity"])))
+        controls = Controls(wishes.metre, True, programs=(row["program"],), one_voice=True)
+        return Opening(encode_notes(tokenizer, wishes, notes), controls, bar_head(tokenizer, wishes.metre or "4/4"))
+
+
+class Arpeggio(Style):
+    """The key's tonic chord broken in eighth notes, then the model on the same program."""
+
+    def __init__(self, program: int | None = None):
+        self.program = program
+
+    def opening(self, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
+        """A bar of the tonic chord up and down, on the corpus' main program or on `program`."""
+        wishes = settled(wishes)
+        numerator, denominator = parse_metre(wishes.metre)
+        row = program_row(wishes.profile, self.program, highest=False)
+        chord = (wishes.key or _C_MAJOR).triad
+        root = nearest_pitch(chord.root, row["middle"] - 6)
+        up = [root + (value - chord.root) % 12 for value in chord.pitch_classes] + [root + 12]
+        shape = up + up[-2:0:-1]
+        step = _TICKS // 2
+        count = _TICKS * 4 * numerator // denominator // step
+        notes = [
+            (row["program"], Note(index * step, step, shape[index % len(shape)], wishes.profile["velocity"]))
+            for index in range(count)
+        ]
+        controls = Controls(wishes.metre, True, programs=(row["program"],))
+        return Opening(encode_notes(tokenizer, wishes, notes), controls, bar_head(tokenizer, wishes.metre or "4/4"))
+
+
+def settled(wishes: Wishes) -> Wishes:
+    """The wishes with the corpus' tempo and metre where none was asked."""
+    return replace(
+        wishes,
+        tempo_bpm=wishes.tempo_bpm if wishes.tempo_bpm is not None else wishes.profile["tempo_bpm"],
+        metre=wishes.metre or wishes.profile["metre"],
+    )
+
+
+def parse_metre(text: str | None) -> tuple[int, int]:
+    """(3, 4) for "3/4". Raises UserError for anything else."""
+    numerator, _, denominator = (text or "4/4").partition("/")
+    if not (numerator.isdigit() and denominator.isdigit() and int(numerator) and int(denominator)):
+        raise UserError(f"metre={text}: write it as beats over beat, such as metre=3/4")
+    return int(numerator), int(denominator)
+
+
+def bar_head(tokenizer: Tokenizer, metre: str) -> list[int]:
+    """The tokens that open a bar. Raises UserError for a metre that the tokenizer does not know."""
+    parse_metre(metre)
+    names = [name.removeprefix("TimeSig_") for name in tokenizer.tokens if name.startswith("TimeSig_")]
+    if names and metre not in names:
+        near = difflib.get_close_matches(metre, names, n=1, cutoff=0.0)[0]
+        raise UserError(f"metre={metre}: this model knows {', '.join(names)} (nearest: {near})")
+    return [tokenizer.miditok["Bar_None"], *([tokenizer.miditok[f"TimeSig_{metre}"]] if names else [])]
+
+
+def tempo_tokens(tokenizer: Tokenizer, tempo_bpm: float) -> list[int]:
+    """Position 0 and the nearest tempo token; nothing where the tokenizer has no tempo."""
+    tempos = [name for name in tokenizer.tokens if name.startswith("Tempo_")]
+    if not tempos:
+        return []
+    nearest = min(tempos, key=lambda name: abs(float(name.removeprefix("Tempo_")) - tempo_bpm))
+    return [tokenizer.miditok["Position_0"], tokenizer.miditok[nearest]]
+
+
+def encode_notes(tokenizer: Tokenizer, wishes: Wishes, notes: Sequence[tuple[int, Note]]) -> list[int]:
+    """One bar of (program, note) as a prompt: BOS, bar, metre, tempo, notes."""
+    numerator, denominator = parse_metre(wishes.metre)
+    score = Score(_TICKS)
+    score.tempos.append(Tempo(0, wishes.tempo_bpm or 120.0))
+    score.time_signatures.append(TimeSignature(0, numerator, denominator))
+    tracks: dict[int, Track] = {}
+    for program, note in notes:
+        if program not in tracks:
+            tracks[program] = Track(program=max(0, program), is_drum=program < 0)
+        tracks[program].notes.append(note)
+    for track in tracks.values():
+        score.tracks.append(track)
+    return tokenizer.encode(score).ids[:-1].tolist()
+
+
+def strip_bar_head(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
+    """A bar's tokens without BOS, Bar, TimeSig and Tempo: what is forced once the bar is open."""
+    return [token for token in ids if tokenizer.types[token] not in {"BOS", "Bar", "TimeSig", "Tempo"}]
+
+
+def program_row(profile: dict[str, Any], program: int | None, highest: bool) -> dict[str, Any]:
+    """The profile's row of `program`, else of its highest or its commonest pitched program."""
+    pitched = [row for row in profile["programs"] if row["program"] >= 0]
+    if program is not None:
+        fallback = {"program": program, "share": 0.0, "lowest": 48, "middle": 64, "highest": 84}
+        return next((row for row in profile["programs"] if row["program"] == program), fallback)
+    if not pitched:
+        return {"program": 0, "share": 1.0, "lowest": 48, "middle": 64, "highest": 84}
+    return max(pitched, key=lambda row: row["middle"]) if highest else pitched[0]
+
+
+def chord_voices(profile: dict[str, Any]) -> list[tuple[int, tuple[int, int, int]]]:
+    """(program, (lowest, middle, highest)) per voice of a chord, from the lowest up.
+
+    A corpus of three or more pitched programs gets one voice on each of its commonest four; any other four voices
+    on its main program.
+    """
+    pitched = [row for row in profile["programs"] if row["program"] >= 0 and row["share"] >= 0.1]
+    if len(pitched) >= 3:
+        rows = sorted(pitched[:4], key=lambda row: row["middle"])
+        return [(row["program"], (row["lowest"], row["middle"], row["highest"])) for row in rows]
+    row = program_row(profile, None, highest=False)
+    low, middle = row["lowest"], row["middle"]
+    ranges = [(low, min(low + 7, middle), max(middle, low + 12))]
+    ranges += [(middle - 8 + 4 * i, middle - 3 + 4 * i, middle + 4 + 4 * i) for i in range(3)]
+    return [(row["program"], bounds) for bounds in ranges]
+
+
+def chord_notes(
+    chord: Chord, voices: Sequence[tuple[int, tuple[int, int, int]]], duration_ticks: int
+) -> list[tuple[int, Note]]:
+    """The chord at tick 0, one note per voice; equal pitches on one program once."""
+    pitches = voice(chord, [bounds for _, bounds in voices])
+    placed = dict.fromkeys((program, pitch) for (program, _), pitch in zip(voices, pitches, strict=True))
+    return [(program, Note(0, duration_ticks, pitch, 80)) for program, pitch in placed]
+
+
+def nearest_pitch(pitch_class: int, around: int) -> int:
+    """The MIDI pitch of a pitch class that lies nearest to `around`."""
+    return min((pitch for pitch in range(128) if pitch % 12 == pitch_class), key=lambda pitch: abs(pitch - around))
+
+
+def scale_bias(tokenizer: Tokenizer, key: Key | None, strength_nats: float) -> np.ndarray | None:
+    """(V,) of -strength at pitches outside the key, 0 elsewhere; None without a key."""
+    if key is None:
+        return None
+    bias = np.zeros(tokenizer.vocab_size, dtype=np.float32)
+    for token, name in enumerate(tokenizer.tokens):
+        if name.startswith("Pitch_") and int(name.removeprefix("Pitch_")) % 12 not in key.scale:
+            bias[token] = -strength_nats
+    return bias
+
+
+def parse_wishes(
+    profile: dict[str, Any], key: str | None, tempo_bpm: float | None, metre: str | None, chords: str | None
+) -> Wishes:
+    """Wishes from what was typed. Raises UserError for a tempo outside 20 to 400 bpm and unknown names."""
+    if tempo_bpm is not None and not 20 <= tempo_bpm <= 400:
+        raise UserError(f"tempo_bpm={tempo_bpm:g}: it must lie between 20 and 400")
+    if metre is not None:
+        parse_metre(metre)
+    return Wishes(profile, parse_key(key) if key else None, tempo_bpm, metre, chords)
