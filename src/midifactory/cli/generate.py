@@ -72,7 +72,6 @@ def generate(config: DictConfig, folder: Path) -> list[Path]:
             settings["seed"],
             settings["key_strength"],
             settings["window"],
-            bool(settings["prompt"]),
             lambda: bar.update(settings["num_samples"]),
         )
     written = []

@@ -31,8 +31,8 @@ class Guide(Protocol):
     def bias(self) -> np.ndarray | None:
         """(V,) float added to the logits."""
 
-    def accept(self, token: int) -> bool:
-        """Take note of `token`; False says that the row is done and the token not part of it."""
+    def take(self, token: int) -> int | None:
+        """Take note of `token` and return it, or the one to be taken instead; None when the row is done without it."""
 
 
 class Free:
@@ -53,10 +53,10 @@ class Free:
         """Nothing."""
         return None
 
-    def accept(self, token: int) -> bool:
+    def take(self, token: int) -> int | None:
         """Count."""
         self.left -= 1
-        return self.left >= 0 and token != self.eos_id
+        return None if self.left < 0 or token == self.eos_id else token
 
 
 class Engine:
@@ -101,11 +101,12 @@ class Engine:
                 if not alive[row]:
                     continue
                 forced = guide.forced()
-                token = tokens[row] if forced is None else forced
-                alive[row] = guide.accept(token)
-                if alive[row]:
+                token = guide.take(tokens[row] if forced is None else forced)
+                if token is None:
+                    alive[row] = False
+                else:
                     rows[row].append(token)
-                tokens[row] = token
+                    tokens[row] = token
             if on_step:
                 on_step()
             if not any(alive):

@@ -31,8 +31,9 @@ class MusicGuide:
     """Implements engine.Guide for a REMI stream that starts with `prompt`.
 
     opening: tokens to be taken before anything is sampled. downbeats: bar index -> tokens to be taken as soon as
-    that bar is open. scale_bias: (V,) added to the logits. The row ends where the music would pass the length; a
-    model that wants to end earlier is not asked.
+    that bar is open. scale_bias: (V,) added to the logits. The length counts from `bars_before` and
+    `seconds_before`. The row ends where the music would pass the length; where
+    the model ends a piece earlier, a new bar begins, as after any phrase.
     """
 
     def __init__(
@@ -44,24 +45,20 @@ class MusicGuide:
         opening: Sequence[int] = (),
         downbeats: Callable[[int], Sequence[int]] | None = None,
         scale_bias: np.ndarray | None = None,
+        bars_before: int = 0,
+        seconds_before: float = 0.0,
     ):
         self.walk = Walk(grammar, controls)
         for token in prompt:
             self.walk.step(token)
         self._eos = grammar.tokenizer.eos_id
         self._types = grammar.tokenizer.types
+        self._bar = int(grammar.of_type["Bar"][0])
         self._opens_bar = "TimeSig" if "TimeSig" in grammar.of_type else "Bar"
         self._queue = deque(opening)
         self._downbeats, self._bias = downbeats, scale_bias
-        opened = Walk(grammar, controls)
-        for token in [*prompt, *opening]:
-            opened.step(token)
-        # A prompt that is closed by an opened bar counts up to that bar's line; any other up to its last onset.
-        closed = opened.type in {"Bar", "TimeSig"}
-        first_bar = opened.bar if closed or opened.bar < 0 else opened.bar + (opened.notes > 0)
-        self.end_bar = max(0, first_bar) + length.bars if length.bars is not None else None
-        start = opened.seconds_at(opened.tick)
-        self._end_seconds = start + length.seconds if length.seconds is not None else None
+        self.end_bar = bars_before + length.bars if length.bars is not None else None
+        self._end_seconds = seconds_before + length.seconds if length.seconds is not None else None
         self._tokens_left = length.tokens
 
     def forced(self) -> int | None:
@@ -69,29 +66,25 @@ class MusicGuide:
         return self._queue[0] if self._queue else None
 
     def allowed(self) -> np.ndarray | None:
-        """The lawful tokens; EOS only in the last bar."""
-        if self._queue:
-            return None
-        mask = self.walk.allowed()
-        mask[self._eos] &= self.end_bar is not None and self.walk.bar >= self.end_bar - 1
-        if not mask.any():
-            mask[self.walk.grammar.of_type["Bar"]] = True
-        return mask
+        """The lawful tokens."""
+        return None if self._queue else self.walk.allowed()
 
     def bias(self) -> np.ndarray | None:
         """The key's preference."""
         return None if self._queue else self._bias
 
-    def accept(self, token: int) -> bool:
+    def take(self, token: int) -> int | None:
         """Take `token`, or end the row where it would pass the length."""
-        if token == self._eos or self._passes(token):
-            return False
+        if token == self._eos:
+            token = self._bar
+        if self._passes(token):
+            return None
         if self._queue:
             self._queue.popleft()
         self.walk.step(token)
         if self._types[token] == self._opens_bar and not self._queue and self._downbeats is not None:
             self._queue.extend(self._downbeats(self.walk.bar))
-        return True
+        return token
 
     def _passes(self, token: int) -> bool:
         if self._tokens_left is not None and not self._queue:

@@ -60,7 +60,15 @@ def prompt_opening(score: Score, tokenizer: Tokenizer, bars: int | None, notes: 
         metre = wishes.metre or f"{walk.metre[0]}/{walk.metre[1]}"
         wanted = min(bars, bar_count(score)) if bars is not None else bar_count(part)
         closing = bar_head(tokenizer, metre) * max(1, wanted - walk.bar)
-    return Opening(ids, Controls(metre=wishes.metre, keep_tempo=True), closing)
+    for token in closing:
+        walk.step(token)
+    return Opening(
+        ids,
+        Controls(metre=wishes.metre, keep_tempo=True),
+        closing,
+        bars_before=walk.bar if closing else walk.bar + 1,
+        seconds_before=walk.seconds_at(walk.tick),
+    )
 
 
 def compose(
@@ -73,7 +81,6 @@ def compose(
     seed: int = 0,
     key_strength: float = 3.0,
     window: int | None = None,
-    has_prompt: bool = False,
     on_step: Callable[[], None] | None = None,
 ) -> list[Composition]:
     """`samples` pieces from one opening, each from its own random stream of `seed`.
@@ -93,13 +100,23 @@ def compose(
     grammar = Grammar(tokenizer)
     bias = scale_bias(tokenizer, wishes.key, key_strength)
     guides = [
-        MusicGuide(grammar, opening.prompt, length, opening.controls, opening.closing, opening.downbeats, bias)
+        MusicGuide(
+            grammar,
+            opening.prompt,
+            length,
+            opening.controls,
+            opening.closing,
+            opening.downbeats,
+            bias,
+            opening.bars_before,
+            opening.seconds_before,
+        )
         for _ in range(samples)
     ]
     bar_ids = frozenset(grammar.of_type["Bar"].tolist())
     engine = Engine(trained.model, engine_window, bar_ids, tokenizer.pad_id)
     rows = engine.run(opening.prompt, guides, sampling, seed, on_step)
-    prompt_end = _prompt_end_tick(tokenizer, opening) if has_prompt else 0
+    prompt_end = _prompt_end_tick(tokenizer, opening) if opening.bars_before else 0
     return [
         _finish(tokenizer, [*opening.prompt, *row], guide, wishes, prompt_end)
         for row, guide in zip(rows, guides, strict=True)

@@ -33,13 +33,16 @@ class Wishes:
 class Opening:
     """What the engine starts from.
 
-    prompt: ids with BOS first. closing: tokens forced after it. downbeats: see guide.MusicGuide.
+    prompt: ids with BOS first. closing: tokens forced after it. downbeats: see guide.MusicGuide. bars_before,
+    seconds_before: how much of it is a prompt file's and does not count in the length asked for.
     """
 
     prompt: list[int]
     controls: Controls
     closing: list[int] = field(default_factory=list)
     downbeats: Callable[[int], Sequence[int]] | None = None
+    bars_before: int = 0
+    seconds_before: float = 0.0
 
 
 class Style(ABC):

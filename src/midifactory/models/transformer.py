@@ -48,8 +48,8 @@ class Transformer(SequenceModel):
     def __init__(
         self,
         vocab_size: int,
-        d_model: int = 192,
-        heads: int = 6,
+        d_model: int = 128,
+        heads: int = 4,
         layers: int = 4,
         d_ff: int | None = None,
         context: int = 1024,

@@ -2,7 +2,7 @@
 
 One `Walk` follows one row. It repeats what MidiTok's decoder does with time, so bars, ticks and seconds are those of
 the Score that comes out, rests included; and it knows which tokens are lawful next: positions ascend within a bar, a
-pitch sounds once per onset and program, drums have drum pitches.
+pitch that still sounds on a program is not struck again, drums have drum pitches.
 """
 
 from dataclasses import dataclass, field
@@ -82,7 +82,8 @@ class Walk:
         self._program = 0
         self._note_end = 0
         self._sounding_at = -1
-        self._pitches: set[tuple[int, int]] = set()
+        self._pitch = 0
+        self._until: dict[tuple[int, int], int] = {}  # end tick of the latest note per program and pitch
         self._tempo = (0, 0.0, DEFAULT_TEMPO_BPM)  # since which tick, at how many seconds, beats per minute
 
     def _metre(self, numerator: int, denominator: int) -> None:
@@ -132,13 +133,13 @@ class Walk:
         elif type_ == "Program":
             self._program = int(value)
         elif type_ in NOTE_TYPES:
-            if self._sounding_at != self.tick:
-                self._sounding_at, self._pitches = self.tick, set()
-            self._pitches.add((self._program, int(value)))
+            self._sounding_at, self._pitch = self.tick, int(value)
         elif type_ == "Duration":
             inner = self.grammar.tokenizer.miditok
             duration = inner._tpb_tokens_to_ticks[self._ticks_per_beat][value]
-            self._note_end = max(self._note_end, self.tick + int(duration))
+            end = self.tick + int(duration)
+            self._note_end = max(self._note_end, end)
+            self._until[self._program, self._pitch] = max(end, self._until.get((self._program, self._pitch), 0))
             self.notes += 1
         self.type = type_
 
@@ -163,13 +164,13 @@ class Walk:
                     mask[of_type[name]] = False
             if drums:
                 mask[of_type.get("Chord", [])] = False
-        if self._sounding_at == self.tick:
+            taken = [
+                pitch for (program, pitch), end in self._until.items() if program == self._program and end > self.tick
+            ]
             for name in NOTE_TYPES & of_type.keys():
-                taken = [pitch for program, pitch in self._pitches if program == self._program]
-                if taken:
-                    mask[of_type[name][np.isin(numbers[name], taken)]] = False
-            if controls.one_voice and self.type in {"Duration", "Position", "Tempo"}:
-                mask[of_type["Program"]] = False
+                mask[of_type[name][np.isin(numbers[name], taken)]] = False
+        if controls.one_voice and self._sounding_at == self.tick and self.type in {"Duration", "Position", "Tempo"}:
+            mask[of_type["Program"]] = False
         self._apply(controls, mask)
         if not mask.any():
             # Only a row that cannot go on lawfully is ended: at a bar line there is always a way.
