@@ -22,9 +22,9 @@ def everything(config: DictConfig) -> list[Path]:
     headline("1/4 analyse")
     analyze(config)
     headline("2/4 prepare")
-    prepare(config)
+    data = prepare(config)
     headline("3/4 train")
-    checkpoint = train(config)
+    checkpoint = train(config, data)
     headline("4/4 generate")
     with open_dict(config):
         OmegaConf.update(config, "generate.checkpoint", str(checkpoint))

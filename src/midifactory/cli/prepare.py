@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from midifactory.cli import hydra_app
 from midifactory.cli.building import build_datamodule, print_corpus, write_corpus
+from midifactory.data.datamodule import MidiDataModule
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -14,11 +15,11 @@ def main(argv: list[str] | None = None) -> None:
     hydra_app.run("prepare", prepare, sys.argv[1:] if argv is None else argv)
 
 
-def prepare(config: DictConfig) -> Path:
+def prepare(config: DictConfig) -> MidiDataModule:
     """Prepare as `config` says; a training with the same settings then only opens the result."""
     data = build_datamodule(config)
     data.setup()
     write_corpus(data, Path(config.run_dir))
     print_corpus(data)
     print(f"prepared: {data.store.folder}")
-    return data.store.folder
+    return data

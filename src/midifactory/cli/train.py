@@ -17,13 +17,11 @@ from omegaconf import DictConfig
 from midifactory import files
 from midifactory.cli import hydra_app
 from midifactory.cli.building import (
-    build_datamodule,
     check_accelerator,
     default_device,
     plain,
-    print_corpus,
-    write_corpus,
 )
+from midifactory.cli.prepare import prepare
 from midifactory.cli.runs import run_to_resume, stored_overrides
 from midifactory.data.datamodule import MidiDataModule
 from midifactory.errors import UserError
@@ -68,16 +66,16 @@ def resumed_arguments(argv: list[str]) -> list[str]:
     return argv
 
 
-def train(config: DictConfig) -> Path:
-    """Train as `config` says and return the best checkpoint's path. Writes result.json beside the checkpoints."""
+def train(config: DictConfig, data: MidiDataModule | None = None) -> Path:
+    """Train as `config` says and return the best checkpoint's path. Writes result.json into the run's folder.
+
+    data: what `prepare` has made of the same config; prepared here without it.
+    """
     quiet_libraries()
     check_accelerator(config.trainer.accelerator)
     torch.set_float32_matmul_precision("high")
     run_dir = Path(config.run_dir)
-    data = build_datamodule(config)
-    data.setup()
-    write_corpus(data, run_dir)
-    print_corpus(data)
+    data = data or prepare(config)
 
     model_config = {**plain(config.model), "vocab_size": data.tokenizer.vocab_size}
     torch.manual_seed(config.seed)  # initialisation reads torch's global generator, and nothing before it does

@@ -57,17 +57,18 @@ def cut_segments(
 ) -> list[Segment]:
     """Cut one piece into consecutive segments and add what happened to `count`.
 
-    groups: (G,) of tokens.store.GROUP_DTYPE. A segment spans at most `length` seconds, bars or tokens from its
-    first onset to the onset after its last, measured on the Score; it ends before an onset group, so never inside a
-    note. With `align_to_bars` the cut moves back to the last group that opens a bar, as long as half of the
+    groups: (G,) of tokens.store.GROUP_DTYPE. The onsets of a segment lie within `length` seconds or bars from its
+    first one, measured on the Score, or it has at most `length` tokens; it ends before an onset group, so never
+    inside a note. With `align_to_bars` the cut moves back to the last group that opens a bar, as long as half of the
     length remains. BOS stays with the first segment, EOS with the last. A segment of more than `max_tokens`
     is divided between groups; only a single onset that is longer than that by itself is left out, counted.
     """
     if length <= 0:
         raise UserError(f"data.segment.length={length}: it must be above 0; the default is 16 (seconds)")
     measure = {"seconds": groups["seconds"], "bars": groups["bar"], "tokens": groups["token"]}[unit]
-    edges = _edges(measure, groups["opens_bar"] & align_to_bars, length)
     starts = groups["token"].astype(np.int64)
+    reach = np.append(starts[1:], tokens) - 1 if unit == "tokens" else measure  # a group's last token, or its onset
+    edges = _edges(measure, reach, groups["opens_bar"] & align_to_bars, length)
     notes_before = groups["notes"].astype(np.int64)
     total = len(groups)
 
@@ -101,14 +102,17 @@ def cut_segments(
     return segments
 
 
-def _edges(measure: np.ndarray, opens_bar: np.ndarray, length: float) -> list[int]:
-    """Indices of the groups at which segments start, and the number of groups at the end."""
+def _edges(measure: np.ndarray, reach: np.ndarray, opens_bar: np.ndarray, length: float) -> list[int]:
+    """Indices of the groups at which segments start, and the number of groups at the end.
+
+    Groups begin at `measure`; those with a `reach` below the first one's `measure` + `length` belong to its segment.
+    """
     total = len(measure)
     edges = [0]
     while edges[-1] < total:
         first = edges[-1]
         # A hair's breadth, since 16.0 seconds of eighth notes should not depend on the last bit.
-        cut = int(np.searchsorted(measure, measure[first] + length - 1e-6, side="left"))
+        cut = int(np.searchsorted(reach, measure[first] + length - 1e-6, side="left"))
         cut = max(cut, first + 1)
         if cut < total:
             bars = np.flatnonzero(opens_bar[first + 1 : cut + 1]) + first + 1

@@ -8,13 +8,28 @@ Legend: N tokens of a piece, V vocabulary.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from midifactory.models.interface import SequenceModel
+
+class CausalModel(Protocol):
+    """What a model must offer to be measured; every models.interface.SequenceModel does."""
+
+    context: int | None
+    training: bool
+
+    def __call__(self, ids: torch.Tensor) -> Any:
+        """ids (1, T) -> an object whose `logits` are (1, T, V)."""
+
+    def parameters(self) -> Iterator[torch.Tensor]:
+        """They show the device."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Training or, with False, evaluation mode."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +60,7 @@ class Likelihood:
 
 
 @torch.no_grad()
-def piece_nats(model: SequenceModel, ids: np.ndarray, window: int) -> float:
+def piece_nats(model: CausalModel, ids: np.ndarray, window: int) -> float:
     """Nats of ids[1:] given what stands before them, ids (N,) with BOS first.
 
     A model with a context sees at most `window` tokens at once: the window advances by half of itself, and each
@@ -69,10 +84,10 @@ def piece_nats(model: SequenceModel, ids: np.ndarray, window: int) -> float:
     return total
 
 
-def model_likelihood(model: SequenceModel, pieces: Iterable[tuple[str, np.ndarray, int]], window: int) -> Likelihood:
+def model_likelihood(model: CausalModel, pieces: Iterable[tuple[str, np.ndarray, int]], window: int) -> Likelihood:
     """pieces: (id, ids (N,), notes of the source file)."""
     was_training = model.training
-    model.eval()
+    model.train(False)
     results = [
         PieceLikelihood(name, piece_nats(model, ids, window), len(ids) - 1, notes) for name, ids, notes in pieces
     ]

@@ -126,7 +126,10 @@ class Engine:
         return output.logits[:, -1], output.state
 
     def _read_again(self, rows: list[list[int]]) -> tuple[torch.Tensor, object, int]:
-        """Start every row anew at its first anchor within the kept share of the window, or there without one."""
+        """Start every row anew at its first anchor within the kept share of the window, or there without one.
+
+        All are padded to the whole share: when a row is read again must not depend on the other rows.
+        """
         assert self.window is not None
         limit = max(1, int(self.window * _KEPT_SHARE))
         kept = []
@@ -134,10 +137,9 @@ class Engine:
             tail = row[-limit:]
             start = next((index for index, token in enumerate(tail[:-1]) if token in self.anchors), 0)
             kept.append(tail[start:])
-        length = max(map(len, kept))
-        padded = [[self.pad_id] * (length - len(row)) + row for row in kept]
-        padding = torch.tensor([length - len(row) for row in kept])
-        return *self._read(padded, padding if bool(padding.any()) else None), length
+        padded = [[self.pad_id] * (limit - len(row)) + row for row in kept]
+        padding = torch.tensor([limit - len(row) for row in kept])
+        return *self._read(padded, padding if bool(padding.any()) else None), limit
 
     def _constrain(self, logits: torch.Tensor, guides: Sequence[Guide], alive: list[bool]) -> None:
         """Add biases to logits (B, V) and put -inf at what a guide forbids, in place."""

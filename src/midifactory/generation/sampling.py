@@ -3,6 +3,7 @@
 Legend: B rows, V vocabulary, C candidates that survive top-k, ordered by falling logit.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ class Sampling:
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
+        if not 0 < self.temperature < math.inf:
             raise UserError(f"temperature={self.temperature}: it must be above 0; 0.8 is careful, 1.1 is bold")
         if self.top_k < 0:
             raise UserError(f"top_k={self.top_k}: it must be 0 (off) or more")
@@ -57,6 +58,8 @@ def sample(logits: Tensor, sampling: Sampling, uniforms: Tensor) -> Tensor:
 
     Forbidden tokens have logit -inf; at least one must be finite in each row. Without top-k the sort is over V.
     """
-    values, ids = top_k(logits.float() / sampling.temperature, sampling.top_k)
+    values, ids = top_k(logits.float(), sampling.top_k)
+    # Falling from 0 before it is divided: the smallest temperature then leaves the first candidate finite.
+    values = (values - values[:, :1]) / sampling.temperature
     chosen = draw(top_p(values, sampling.top_p), uniforms)
     return ids.gather(-1, chosen[:, None])[:, 0]

@@ -90,7 +90,7 @@ class Chords(Style):
             strip_bar_head(tokenizer, encode_notes(tokenizer, wishes, chord_notes(chord, voices, beat)))
             for chord in progression
         ]
-        controls = Controls(metre=wishes.metre, keep_tempo=True, explicit_bars=True)
+        controls = Controls(metre=wishes.metre, keep_tempo=True, every_bar=True)
         closing = bar_head(tokenizer, wishes.metre or "4/4")
         return Opening(prompt, controls, [*closing, *groups[1 % len(groups)]], lambda bar: groups[bar % len(groups)])
 
@@ -116,7 +116,7 @@ class Melody(Style):
             degree = self.degrees[index % len(self.degrees)] - 1
             pitch = tonic + (scale[min(degree, len(scale) - 1)] - scale[0]) % 12
             notes.append((row["program"], Note(index * beat, beat, pitch, wishes.profile["velocity"])))
-        controls = Controls(wishes.metre, True, programs=(row["program"],), one_voice=True)
+        controls = Controls(wishes.metre, True, programs=(row["program"],), one_voice=True, every_bar=True)
         return Opening(encode_notes(tokenizer, wishes, notes), controls, bar_head(tokenizer, wishes.metre or "4/4"))
 
 
@@ -141,7 +141,7 @@ class Arpeggio(Style):
             (row["program"], Note(index * step, step, shape[index % len(shape)], wishes.profile["velocity"]))
             for index in range(count)
         ]
-        controls = Controls(wishes.metre, True, programs=(row["program"],))
+        controls = Controls(wishes.metre, True, programs=(row["program"],), every_bar=True)
         return Opening(encode_notes(tokenizer, wishes, notes), controls, bar_head(tokenizer, wishes.metre or "4/4"))
 
 

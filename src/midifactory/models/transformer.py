@@ -16,21 +16,21 @@ from midifactory.models.interface import Output, SequenceModel, causal_check, dr
 
 @dataclass
 class KeyValueCache:
-    """Keys and values of all layers in one static buffer, and how much of it is filled.
+    """Keys and values in static buffers, and how much of them is filled.
 
-    keys, values: (layers, B, H, capacity, K). `padding` (B,) or None: tokens at the start of each row that are
-    no music and are not attended to.
+    keys, values: one (B, H, capacity, K) per layer. `padding` (B,) or None: tokens at the start of each row that
+    are no music and are not attended to.
     """
 
-    keys: Tensor
-    values: Tensor
+    keys: list[Tensor]
+    values: list[Tensor]
     length: int = 0
     padding: Tensor | None = None
 
     @property
     def capacity(self) -> int:
         """Tokens a row can hold."""
-        return self.keys.shape[3]
+        return self.keys[0].shape[2]
 
 
 class Transformer(SequenceModel):
@@ -83,16 +83,17 @@ class Transformer(SequenceModel):
         """An empty cache; capacity at most `context`."""
         causal_check(capacity, self.context, "context")
         width = self.embedding.embedding_dim
-        shape = (len(self.blocks), batch_size, self.heads, capacity, width // self.heads)
+        shape = (batch_size, self.heads, capacity, width // self.heads)
         like = self.embedding.weight
-        return KeyValueCache(like.new_zeros(shape), like.new_zeros(shape), 0, padding)
+        keys, values = ([like.new_zeros(shape) for _ in self.blocks] for _ in range(2))
+        return KeyValueCache(keys, values, padding=padding)
 
     def forward(self, ids: Tensor, state: KeyValueCache | None = None, conditions: None = None) -> Output:
         """ids (B, T) -> logits (B, T, V); with a cache the T tokens are appended to it in place."""
         start = state.length if state else 0
         end = start + ids.shape[1]
         causal_check(end, state.capacity if state else self.context, "cache" if state else "context")
-        rotation = self.cos[start:end], self.sin[start:end]  # (T, K/2) each
+        rotation = self.cos[start:end], self.sin[start:end]  # (T, 1, 1, K) each
         mask = _padding_mask(state, start, end) if state else None
         x = dropout(self.embedding(ids), self.dropout, self.training)  # (B, T, D)
         for index, block in enumerate(self.blocks):
@@ -145,10 +146,11 @@ class Block(nn.Module):
         causal = new > 1
         if cache is not None:
             start, end = cache.length, cache.length + new
-            cache.keys[layer, :, :, start:end] = key
-            cache.values[layer, :, :, start:end] = value
+            keys, values = cache.keys[layer], cache.values[layer]
+            keys.narrow(2, start, new).copy_(key)
+            values.narrow(2, start, new).copy_(value)
             # Attention over the filled part only: a full static buffer would cost its whole capacity each step.
-            key, value = cache.keys[layer, :, :, :end], cache.values[layer, :, :, :end]
+            key, value = keys.narrow(2, 0, end), values.narrow(2, 0, end)
         drop = self.attention_dropout if self.training else 0.0
         heads = F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=drop, is_causal=causal and mask is None
@@ -157,25 +159,26 @@ class Block(nn.Module):
 
 
 def rotary_table(length: int, head_size: int, base: float) -> tuple[Tensor, Tensor]:
-    """cos and sin of position x frequency, (length, head_size / 2) each (Su et al. 2021, eq. 34)."""
+    """cos and signed sin of position x frequency, (length, 1, 1, head_size) each (Su et al. 2021, eq. 34).
+
+    Both halves of a head turn by the same angles; the first half's sine is negative, see `rotate`.
+    """
     frequencies = base ** (-torch.arange(0, head_size, 2, dtype=torch.float64) / head_size)
     angles = torch.outer(torch.arange(length, dtype=torch.float64), frequencies)
-    return angles.cos().float(), angles.sin().float()
+    cos, sin = angles.cos().float(), angles.sin().float()
+    return torch.cat((cos, cos), -1)[:, None, None], torch.cat((-sin, sin), -1)[:, None, None]
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the pairs (x[i], x[i + K/2]) of x (B, T, ..., K) by the angle of their position."""
-    shape = (1, cos.shape[0]) + (1,) * (x.dim() - 3) + (cos.shape[1],)
-    cos, sin = cos.view(shape).to(x.dtype), sin.view(shape).to(x.dtype)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    """Rotate the pairs (x[i], x[i + K/2]) of x (B, T, 2, H, K) by the angle of their position."""
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 
 def _padding_mask(cache: KeyValueCache, start: int, end: int) -> Tensor | None:
     """(B, 1, T, L) bool, True where attention may look; None where plain causal attention says it all."""
     if cache.padding is None and (start == 0 or end - start == 1):
         return None
-    device = cache.keys.device
+    device = cache.keys[0].device
     keys = torch.arange(end, device=device)
     causal = keys[None, :] <= torch.arange(start, end, device=device)[:, None]  # (T, L)
     if cache.padding is None:

@@ -20,15 +20,15 @@ class Controls:
     """What a caller fixes beside the law. None leaves it to the model.
 
     metre: the only time signature, as "4/4". keep_tempo: no further tempo tokens. programs: the only ones
-    allowed (-1 drums). one_voice: no two notes at one onset. explicit_bars: no rest may pass a bar line, so that
-    every bar has its Bar token.
+    allowed (-1 drums). one_voice: no note begins before the last one ends. every_bar: no rest may pass a bar line
+    and no bar stays empty, so that every bar has its Bar token and a note.
     """
 
     metre: str | None = None
     keep_tempo: bool = False
     programs: tuple[int, ...] | None = None
     one_voice: bool = False
-    explicit_bars: bool = False
+    every_bar: bool = False
 
 
 class Grammar:
@@ -52,8 +52,12 @@ class Grammar:
         following = {other.split("_")[0] for other in graph.get(name, set())} - {"PAD", "BOS", "EOS"}
         if name == "BOS":
             following = {"Bar"}
-        elif name in {"TimeSig", "Rest"}:
+        elif name == "TimeSig":
             following &= {"Bar", "Position", "Rest"}
+        elif name == "Rest":
+            following = following & {"Bar", "Position", "Rest"} | {"TimeSig"} & self.of_type.keys()
+        elif name == "Tempo":
+            following -= {"TimeSig"}  # it would change the metre in the middle of a bar
         elif name == "Chord":
             following = {"Program"}
         if name in {"Duration", "TimeSig", "Bar"}:
@@ -82,6 +86,7 @@ class Walk:
         self._program = 0
         self._note_end = 0
         self._sounding_at = -1
+        self._notes_at_bar = 0
         self._pitch = 0
         self._until: dict[tuple[int, int], int] = {}  # end tick of the latest note per program and pitch
         self._tempo = (0, 0.0, DEFAULT_TEMPO_BPM)  # since which tick, at how many seconds, beats per minute
@@ -118,7 +123,7 @@ class Walk:
         if type_ in {"Bar", "Rest", "Position"}:
             bar, tick = self.after(token)
             if type_ == "Bar":
-                self.bar_tick = tick
+                self.bar_tick, self._notes_at_bar = tick, self.notes
             elif type_ == "Rest" and bar > self.bar:
                 self.bar_tick += (bar - max(self.bar, 0)) * self.ticks_per_bar
             self.bar, self.tick = bar, tick
@@ -156,7 +161,11 @@ class Walk:
         positions = of_type["Position"]
         ticks = numbers["Position"] * self._ticks_per_position
         earliest = self.tick - self.bar_tick + (self.type not in {"Bar", "TimeSig", "Rest"})
+        if controls.one_voice:
+            earliest = max(earliest, self._note_end - self.bar_tick)
         mask[positions] &= (ticks >= earliest) & (ticks < self.ticks_per_bar)
+        if self.type == "Rest" and self.tick != self.bar_tick:
+            mask[of_type.get("TimeSig", [])] = False  # a metre changes at a bar line; a rest may have swallowed its Bar
         if self.type == "Program":
             drums = self._program == _DRUMS
             for name in NOTE_TYPES & of_type.keys():
@@ -187,7 +196,9 @@ class Walk:
             mask[of_type.get("Tempo", [])] = False
         if controls.programs is not None:
             mask[of_type["Program"][~np.isin(self.grammar.numbers["Program"], controls.programs)]] = False
-        if controls.explicit_bars:
+        if controls.every_bar:
+            if self.notes == self._notes_at_bar and self.bar >= 0:
+                mask[of_type["Bar"]] = mask[of_type["EOS"]] = False
             for token in of_type.get("Rest", []):
                 if mask[token] and self.after(int(token))[0] > self.bar:
                     mask[token] = False

@@ -25,9 +25,8 @@ from midifactory.music.score import load_score
 from midifactory.tokens.tokenizer import Encoding, Tokenizer
 
 FORMAT = 1  # raise it when the meaning of the bytes changes: old builds are then made anew
-GROUP_DTYPE = np.dtype(
-    [("token", "<i8"), ("seconds", "<f8"), ("bar", "<i4"), ("notes", "<i4"), ("opens_bar", "?")], align=True
-)
+# Packed: numpy leaves the gaps of an aligned dtype unset, and equal builds would differ in their bytes.
+GROUP_DTYPE = np.dtype([("token", "<i8"), ("seconds", "<f8"), ("bar", "<i4"), ("notes", "<i4"), ("opens_bar", "?")])
 # Starting workers costs two seconds; below this many pieces one process is done sooner.
 _PIECES_WORTH_WORKERS = 48
 

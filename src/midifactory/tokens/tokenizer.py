@@ -63,7 +63,13 @@ class Tokenizer:
             raise UserError(
                 f"tokenizer has no field {unknown[0]!r}; MidiTok's TokenizerConfig takes: {', '.join(CONFIG_FIELDS)}"
             )
-        given = {name: _miditok_value(name, value) for name, value in fields.items() if value is not None}
+        given: dict[str, Any] = {}
+        for name, value in fields.items():
+            try:
+                if value is not None:
+                    given[name] = _miditok_value(name, value)
+            except (ValueError, TypeError, AttributeError) as error:
+                raise UserError(f"tokenizer.{name}={value}: {error}; see conf/tokenizer/remi_plus.yaml") from error
         given["special_tokens"] = list(SPECIAL_TOKENS)
         if not given.get("one_token_stream_for_programs", True) or not given.get("use_programs", False):
             raise UserError(

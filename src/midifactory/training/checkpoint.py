@@ -47,7 +47,7 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> 
             f"checkpoint={source} ({source.stat().st_size} bytes) is damaged or no checkpoint ({reason}); "
             "take another, such as best.ckpt or last.ckpt of the same run"
         ) from error
-    if not isinstance(checkpoint, dict) or CARD not in checkpoint or "state_dict" not in checkpoint:
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(CARD), dict) or "state_dict" not in checkpoint:
         raise UserError(f"checkpoint={source} was not written by midifactory; pass one of outputs/train/*/checkpoints")
     return checkpoint
 
@@ -103,7 +103,11 @@ def load_trained(path: str | os.PathLike[str], device: str | torch.device = "cpu
     card = checkpoint[CARD]
     if card.get("format") != CARD_FORMAT:
         raise UserError(f"checkpoint={source} has format {card.get('format')}, this version reads {CARD_FORMAT}")
-    tokenizer = Tokenizer.from_json(card["tokenizer"])
+    try:
+        tokenizer = Tokenizer.from_json(card["tokenizer"])
+        window, profile, corpus = card["window"], card["profile"], card["corpus"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"checkpoint={source}: its card is damaged ({error!r}); take another checkpoint") from error
     model = build_model(card["model"])
     if model.vocab_size != tokenizer.vocab_size:
         raise UserError(
@@ -119,4 +123,4 @@ def load_trained(path: str | os.PathLike[str], device: str | torch.device = "cpu
         reason = str(error).strip().splitlines()[-1].strip()
         raise UserError(f"checkpoint={source}: its weights do not fit its model: {reason}") from error
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    return Trained(model.to(device).eval(), tokenizer, card["window"], card["profile"], card["corpus"], source, digest)
+    return Trained(model.to(device).eval(), tokenizer, window, profile, corpus, source, digest)

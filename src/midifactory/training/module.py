@@ -42,6 +42,22 @@ class SequenceTraining(lightning.LightningModule):
         self._warmup_steps, self._final_lr_share = warmup_steps, final_lr_share
         self._seed = seed
         self._clock: float | None = None
+        self._loader_states: list[dict[str, Any]] = []
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the training loader's position for on_train_start."""
+        fit_loop = checkpoint.get("loops", {}).get("fit_loop", {})
+        self._loader_states = fit_loop.get("state_dict", {}).get("combined_loader", [])
+
+    def on_train_start(self) -> None:
+        """Put the training loader where the checkpoint's run was.
+
+        Lightning does so only when it sets the data up after reading the checkpoint's loops, but
+        `estimated_stepping_batches` in configure_optimizers makes it set them up before.
+        """
+        if self._loader_states:
+            self.trainer.train_dataloader.load_state_dict(self._loader_states[0])
+            self._loader_states = []
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Seed dropout by the step, so that a resumed run draws what the undisturbed one would have drawn."""
