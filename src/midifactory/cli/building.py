@@ -49,7 +49,7 @@ def corpus_name(data: DictConfig) -> str:
     return Path(data.root).expanduser().resolve().name or "folder"
 
 
-def check_accelerator(name: str) -> None:
+def check_accelerator(name: str, key: str = "trainer.accelerator") -> None:
     """Raise UserError where torch has no such device here; Lightning would answer with a traceback."""
     available = {
         "auto": True,
@@ -59,15 +59,15 @@ def check_accelerator(name: str) -> None:
         "mps": torch.backends.mps.is_available(),
     }
     if name not in available:
-        raise UserError(f"trainer.accelerator={name}: unknown; choose one of {', '.join(available)}")
+        raise UserError(f"{key}={name}: unknown; choose one of {', '.join(available)}")
     if not available[name]:
         here = ", ".join(device for device, works in available.items() if works)
-        raise UserError(f"trainer.accelerator={name}: this machine has none; available: {here}")
+        raise UserError(f"{key}={name}: this machine has none; available: {here}")
 
 
-def default_device(name: str = "auto") -> torch.device:
+def default_device(name: str = "auto", key: str = "trainer.accelerator") -> torch.device:
     """The torch device for an accelerator name: `auto` takes CUDA, then MPS, then the CPU."""
-    check_accelerator(name)
+    check_accelerator(name, key)
     if name in {"auto", "gpu", "cuda"} and torch.cuda.is_available():
         return torch.device("cuda")
     if name in {"auto", "gpu", "mps"} and torch.backends.mps.is_available():

@@ -29,7 +29,7 @@ DEFAULT_BARS = 8
 # What a replay takes from the file; the rest of the settings says only what to render.
 _SETTINGS = (
     *("style", "chords", "key", "key_strength", "tempo_bpm", "metre", "bars", "seconds", "tokens"),
-    *("prompt_bars", "prompt_notes", "num_samples", "seed", "temperature", "top_k", "top_p", "window", "accelerator"),
+    *("prompt_bars", "prompt_notes", "num_samples", "seed", "temperature", "top_k", "top_p", "window", "device"),
 )
 
 
@@ -46,7 +46,7 @@ def run(config: DictConfig) -> list[Path]:
 def generate(config: DictConfig, folder: Path) -> list[Path]:
     """Compose as `config` (conf/composing.yaml) says, write everything into `folder`, return the MIDI files."""
     settings, only = read_replay(Path(config.replay)) if config.replay else (read_settings(config), None)
-    trained = load_trained(settings["checkpoint"], default_device(settings["accelerator"]))
+    trained = load_trained(settings["checkpoint"], default_device(settings["device"], "device"))
     if settings.get("checkpoint_sha256") not in (None, trained.sha256):
         raise UserError(
             f"replay={config.replay}: checkpoint {settings['checkpoint']} has changed since (its hash is "

@@ -1,8 +1,8 @@
 """The one place where Hydra is started, for every command.
 
 Exit codes: 0 done; 1 a bug of ours, with its traceback; 2 a mistake the user can mend (UserError, an unknown key
-or option); 74 (EX_IOERR) disk full; 130 interrupted. Only a bug prints a traceback, unless the user has set
-HYDRA_FULL_ERROR=1, which prints it for everything.
+or option); 74 (EX_IOERR) disk full; 128 + the signal's number when stopped by one (130 for Ctrl-C). Only a bug
+prints a traceback, unless the user has set HYDRA_FULL_ERROR=1, which prints it for everything.
 """
 
 import errno
@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from midifactory.cli.arguments import to_overrides
-from midifactory.errors import UserError
+from midifactory.errors import Interrupted, UserError
 from midifactory.paths import conf_dir
 
 EXIT_BUG = 1
@@ -124,6 +124,8 @@ def explain(error: BaseException) -> tuple[str | None, int]:
     for link in chain:
         if isinstance(link, KeyboardInterrupt):
             return "interrupted; every file that was finished is whole", EXIT_INTERRUPTED
+        if isinstance(link, Interrupted):
+            return str(link), link.exit_code
         if isinstance(link, UserError):
             return str(link), EXIT_USER_ERROR
         if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -131,6 +133,8 @@ def explain(error: BaseException) -> tuple[str | None, int]:
             return f"disk full: {place} could not be written; free space and run again", EXIT_DISK_FULL
     if isinstance(error, HydraException | OmegaConfBaseException):
         message = str(error).strip()
+        if message.startswith("Could not override"):
+            message = " ".join(message.splitlines()[:2])  # OmegaConf's lines behind it say nothing to users
         if isinstance(error.__cause__, OmegaConfBaseException):
             message += "\n" + str(error.__cause__).strip()
         return message, EXIT_USER_ERROR

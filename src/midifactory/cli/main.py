@@ -12,9 +12,9 @@ from importlib import metadata
 COMMANDS = {
     "train": ("train", "learn a model from a folder of MIDI files"),
     "generate": ("generate", "compose new music with a trained model"),
-    "prepare": ("prepare", "check, split and tokenize a corpus, once for many trainings"),
+    "prepare": ("prepare", "split, tokenize and segment a corpus, once for many trainings"),
     "analyze": ("analyze", "describe a corpus in numbers and pictures"),
-    "all": ("everything", "prepare, train and generate in one go"),
+    "all": ("everything", "analyze, prepare, train and generate, in this order"),
     "doctor": ("doctor", "check this installation and say how to mend it"),
 }
 EXIT_USER_ERROR = 2

@@ -12,6 +12,7 @@ from typing import Any
 import lightning
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ProgressBar
 from omegaconf import DictConfig
 
 from midifactory import files
@@ -120,6 +121,8 @@ def quiet_libraries() -> None:
 def build_trainer(config: DictConfig) -> lightning.Trainer:
     """The Trainer with the callbacks and loggers of the config, and our checkpoint files."""
     callbacks = [instantiate(item) for item in config.callbacks.values() if item is not None]
+    if not config.trainer.enable_progress_bar:  # Lightning refuses a bar's callback beside it
+        callbacks = [item for item in callbacks if not isinstance(item, ProgressBar)]
     loggers = [instantiate(item) for item in config.logger.values()] if config.logger else False
     try:
         return instantiate(

@@ -54,10 +54,12 @@ class MusicGuide:
         self._eos = grammar.tokenizer.eos_id
         self._types = grammar.tokenizer.types
         self._bar = int(grammar.of_type["Bar"][0])
+        self._rests = grammar.of_type.get("Rest", np.zeros(0, int))
         self._opens_bar = "TimeSig" if "TimeSig" in grammar.of_type else "Bar"
         self._queue = deque(opening)
         self._downbeats, self._bias = downbeats, scale_bias
         self.end_bar = bars_before + length.bars if length.bars is not None else None
+        self.seconds = length.seconds
         self._end_seconds = seconds_before + length.seconds if length.seconds is not None else None
         self._tokens_left = length.tokens
 
@@ -66,8 +68,17 @@ class MusicGuide:
         return self._queue[0] if self._queue else None
 
     def allowed(self) -> np.ndarray | None:
-        """The lawful tokens."""
-        return None if self._queue else self.walk.allowed()
+        """The lawful tokens, less those by which the music would fall short of the bars asked."""
+        if self._queue:
+            return None
+        lawful = self.walk.allowed()
+        if self.end_bar is None:
+            return lawful
+        mask = lawful.copy()
+        mask[[token for token in self._rests if mask[token] and self.walk.after(int(token))[0] >= self.end_bar]] = False
+        if self.walk.bar == self.end_bar - 1 and not self.walk.bar_sounds:
+            mask[[self._bar, self._eos]] = False
+        return mask if mask.any() else lawful
 
     def bias(self) -> np.ndarray | None:
         """The key's preference."""

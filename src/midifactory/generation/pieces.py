@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 from symusic import Score, Tempo
 
 from midifactory.errors import UserError
@@ -12,7 +13,7 @@ from midifactory.generation.guide import Length, MusicGuide
 from midifactory.generation.sampling import Sampling
 from midifactory.generation.styles import Opening, Style, Wishes, bar_head, scale_bias
 from midifactory.models.interface import SequenceModel
-from midifactory.music.score import bar_count, bar_starts, cut, first_bars, first_notes
+from midifactory.music.score import bar_count, bar_starts, cut, first_bars, first_notes, last_note_end, seconds_at
 from midifactory.tokens.grammar import Controls, Grammar, Walk
 from midifactory.tokens.tokenizer import Tokenizer
 
@@ -125,13 +126,18 @@ def compose(
 
 def _finish(tokenizer: Tokenizer, ids: list[int], guide: MusicGuide, wishes: Wishes, prompt_end: int) -> Composition:
     score = tokenizer.decode(ids).resample(_OUTPUT_TICKS, min_dur=1)
-    if guide.end_bar is not None:
-        starts = bar_starts(score)
-        if len(starts) > guide.end_bar:  # the last notes may ring over the final bar line
-            score = cut(score, int(starts[guide.end_bar]))
     if wishes.tempo_bpm is not None:
         # Tokens know tempos in steps; the file gets the tempo that was asked.
         score.tempos = type(score.tempos)([Tempo(0, wishes.tempo_bpm)])
+    # The last notes may ring over the end asked for.
+    if guide.end_bar is not None:
+        starts = bar_starts(score)
+        if len(starts) > guide.end_bar:
+            score = cut(score, int(starts[guide.end_bar]))
+    if guide.seconds is not None:
+        seconds = seconds_at(score, np.arange(last_note_end(score) + 1))
+        limit = seconds_at(score, np.array(prompt_end)) + guide.seconds
+        score = cut(score, int(np.searchsorted(seconds, limit, side="right")) - 1)
     score.tracks = type(score.tracks)(sorted(score.tracks, key=lambda track: (track.is_drum, track.program)))
     return Composition(score, tuple(ids), prompt_end)
 

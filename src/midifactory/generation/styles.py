@@ -206,6 +206,8 @@ def program_row(profile: dict[str, Any], program: int | None, highest: bool) -> 
     """The profile's row of `program`, else of its highest or its commonest pitched program."""
     pitched = [row for row in profile["programs"] if row["program"] >= 0]
     if program is not None:
+        if not -1 <= program <= 127:
+            raise UserError(f"style.program={program}: give a General MIDI program from 0 to 127, or -1 for drums")
         fallback = {"program": program, "share": 0.0, "lowest": 48, "middle": 64, "highest": 84}
         return next((row for row in profile["programs"] if row["program"] == program), fallback)
     if not pitched:

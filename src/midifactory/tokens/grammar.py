@@ -153,6 +153,11 @@ class Walk:
         """Whether the row could end here without an unfinished note."""
         return self.type in {"Duration", "TimeSig", "BOS"}
 
+    @property
+    def bar_sounds(self) -> bool:
+        """Whether any note sounds in the bar that is open."""
+        return max(self._until.values(), default=0) > self.bar_tick
+
     def allowed(self) -> np.ndarray:
         """(V,) bool of the lawful next tokens under the controls; never all False."""
         grammar, controls = self.grammar, self.controls

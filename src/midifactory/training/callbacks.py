@@ -27,9 +27,20 @@ class KeepLast(Callback):
         self._signal: int | None = None
         self._previous: dict[int, Any] = {}
 
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Listen to signals; only a main thread may."""
+    def on_sanity_check_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Listen to signals."""
+        self._listen()
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Listen to signals."""
         self._saved_at = time.monotonic()
+        self._listen()
+
+    def _listen(self) -> None:
+        # Not before Lightning has set its own handlers: on an exception it restores what stood there then.
+        if self._previous:
+            return
+        self._signal = None
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._on_signal)
@@ -38,6 +49,9 @@ class KeepLast(Callback):
         if self._signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._signal = number
+        lightnings = self._previous.get(number)
+        if number == signal.SIGTERM and callable(lightnings):
+            lightnings(number, frame)  # passes it on to the processes that it started
         print("\nstopping after this step; Ctrl-C again stops at once, without saving", flush=True)
 
     def _save(self, trainer: lightning.Trainer) -> None:
@@ -69,6 +83,17 @@ class KeepLast(Callback):
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Give the signals back."""
+        self._give_signals_back()
+
+    def on_exception(self, *_: Any) -> None:
+        """After an exception, Interrupted among them, Lightning calls no teardown."""
+        self._give_signals_back()
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Training is done."""
+        self._give_signals_back()
+
+    def _give_signals_back(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}

@@ -56,7 +56,8 @@ class SequenceTraining(lightning.LightningModule):
         `estimated_stepping_batches` in configure_optimizers makes it set them up before.
         """
         if self._loader_states:
-            self.trainer.train_dataloader.load_state_dict(self._loader_states[0])
+            loader: Any = self.trainer.train_dataloader
+            loader.load_state_dict(self._loader_states[0])
             self._loader_states = []
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:

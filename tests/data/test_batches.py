@@ -1,0 +1,119 @@
+"""Labels are the inputs' successors, every segment comes once an epoch, and a loader goes on where it stopped."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from midifactory.data.batches import IGNORED, BatchPlan, SegmentDataset, SegmentLoader, padding_collator
+from midifactory.data.segments import SegmentCount, cut_segments
+
+
+@pytest.fixture(scope="module")
+def dataset(store):
+    segments = []
+    for piece in store.pieces.values():
+        segments += cut_segments(
+            piece.id, store.groups(piece.id), piece.tokens, piece.notes, "seconds", 1.5, 1000, SegmentCount()
+        )
+    return SegmentDataset(store, segments)
+
+
+def loader(dataset, workers=0, batch_size=4):
+    plan = BatchPlan([len(segment) for segment in dataset.segments], batch_size, seed=3, shuffle=True)
+    return SegmentLoader(dataset, plan, pad_id=0, workers=workers)
+
+
+def same(left, right):
+    assert len(left) == len(right)
+    for one, other in zip(left, right, strict=True):
+        assert all(torch.equal(one[key], other[key]) for key in ("inputs", "labels", "notes"))
+
+
+def test_labels_are_the_next_inputs_and_padding_stands_at_the_end():
+    rows = [(np.array([5, 6, 7, 8, 9]), 2), (np.array([3, 4, 5]), 1)]
+    batch = padding_collator(pad_id=0)(rows)
+    assert batch["inputs"].tolist() == [[5, 6, 7, 8], [3, 4, 0, 0]]
+    assert batch["labels"].tolist() == [[6, 7, 8, 9], [4, 5, IGNORED, IGNORED]]
+    assert batch["notes"].tolist() == [2, 1]
+
+
+def test_batches_of_real_pieces_shift_by_one_and_count_their_notes(dataset, tokenizer):
+    plan = loader(dataset).plan
+    for indices, batch in zip(plan.batches(0), loader(dataset), strict=True):
+        inputs, labels = batch["inputs"], batch["labels"]
+        real = labels != IGNORED
+        inside = real[:, 1:]
+        assert torch.equal(labels[:, :-1][inside], inputs[:, 1:][inside])
+        assert not (real[:, 1:] & ~real[:, :-1]).any(), "a real token after padding"
+        for row, index in enumerate(indices):
+            ids, notes = dataset[index]
+            joined = [*inputs[row, : len(ids) - 1].tolist(), labels[row, len(ids) - 2].item()]
+            assert joined == ids.tolist()
+            types = [tokenizer.types[i] for i in ids]
+            assert batch["notes"][row] == notes == types.count("Duration")
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(("count", "size"), [(1, 4), (7, 4), (203, 4), (64, 1)])
+def test_an_epoch_has_every_segment_once(count, size, shuffle):
+    lengths = np.random.default_rng(0).integers(2, 90, count)
+    for epoch in range(3):
+        batches = BatchPlan(lengths, size, seed=1, shuffle=shuffle).batches(epoch)
+        assert Counter(index for batch in batches for index in batch) == Counter(range(count))
+        assert max(map(len, batches)) <= size
+        assert len(batches) == -(-count // size)
+
+
+def test_the_plan_is_a_function_of_seed_and_epoch():
+    lengths = np.random.default_rng(0).integers(2, 90, 203)
+    plan, again, other = (BatchPlan(lengths, 4, seed, shuffle=True) for seed in (1, 1, 2))
+    assert plan.batches(5) == again.batches(5)
+    assert plan.batches(5) != plan.batches(6)
+    assert plan.batches(5) != other.batches(5)
+    fixed = BatchPlan(lengths, 4, 1, shuffle=False)
+    assert fixed.batches(0) == fixed.batches(9)
+
+
+def test_batches_of_like_lengths_pad_less_than_batches_by_chance():
+    lengths = np.random.default_rng(0).integers(2, 90, 400)
+
+    def padding(batches):
+        return sum(max(lengths[batch]) * len(batch) - lengths[batch].sum() for batch in batches)
+
+    chance = np.random.default_rng(1).permutation(400).reshape(-1, 4).tolist()
+    assert padding(BatchPlan(lengths, 4, 1, shuffle=True).batches(0)) < padding(chance) / 3
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_each_pass_takes_the_next_epochs_order(dataset, workers):
+    working = loader(dataset, workers)
+    for epoch in range(2):
+        expected = [working.collate(batch) for batch in working.plan.batches(epoch)]
+        same(list(working), expected)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("done", [1, 3])
+def test_a_restored_loader_hands_out_exactly_the_rest(dataset, workers, done):
+    """Stopped in its second epoch after `done` batches, with more of them already fetched by the workers."""
+    first = loader(dataset, workers)
+    list(first)
+    begun = iter(first)
+    for _ in range(done):
+        next(begun)
+    state = first.state_dict()
+    expected = list(begun)
+    second = loader(dataset, workers)
+    second.load_state_dict(state)
+    same(list(second), expected)
+    same([next(iter(second))], [second.collate(second.plan.batches(2)[0])])
+
+
+def test_a_loader_restored_at_the_end_of_an_epoch_begins_the_next(dataset):
+    first = loader(dataset)
+    list(first)
+    second = loader(dataset)
+    second.load_state_dict(first.state_dict())
+    same(list(second), [second.collate(batch) for batch in second.plan.batches(1)])

@@ -1,0 +1,283 @@
+"""One list of models, one set of properties: a new model is one more row of MODELS.
+
+Oracles: gradients, the uncached model, and an attention in complex numbers and loops.
+"""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from midifactory.models.interface import Output, SequenceModel, dropout
+from midifactory.models.recurrent import Recurrent
+from midifactory.models.transformer import KeyValueCache, Transformer
+
+VOCAB, CONTEXT = 29, 24
+MODELS = {
+    "transformer": partial(Transformer, d_model=16, heads=2, layers=2, context=CONTEXT),
+    "lstm": partial(Recurrent, cell="lstm", d_model=16, layers=2),
+    "gru": partial(Recurrent, cell="gru", d_model=16, layers=2),
+}
+
+
+def build(name: str, **changes) -> SequenceModel:
+    torch.manual_seed(0)
+    model = MODELS[name](vocab_size=VOCAB, **changes)
+    for parameter in model.parameters():  # larger than at the start of training, so that nothing vanishes by rounding
+        parameter.data.mul_(4.0)
+    return model.eval()
+
+
+def random_ids(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randint(VOCAB, shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(params=list(MODELS))
+def model(request) -> SequenceModel:
+    return build(request.param)
+
+
+@torch.no_grad()
+def test_the_output_has_a_logit_for_every_token_of_every_position(model):
+    output = model(random_ids(3, 7))
+    assert isinstance(output, Output)
+    assert output.logits.shape == (3, 7, VOCAB)
+    assert output.losses == {}
+
+
+@torch.no_grad()
+def test_later_tokens_change_no_earlier_logit(model):
+    ids = random_ids(2, 12)
+    before = model(ids).logits
+    for t in range(11):
+        changed = ids.clone()
+        changed[:, t + 1 :] = (ids[:, t + 1 :] + 1) % VOCAB
+        after = model(changed).logits
+        torch.testing.assert_close(after[:, : t + 1], before[:, : t + 1], rtol=0, atol=1e-5)
+        assert not torch.allclose(after[:, t + 1], before[:, t + 1])
+
+
+def test_no_gradient_comes_from_the_future(model):
+    """The gradient of the logits at t with respect to the embedding of each later token is exactly zero."""
+    kept = []
+
+    def keep(module, args, output):
+        output.retain_grad()
+        kept.append(output)
+
+    model.embedding.register_forward_hook(keep)
+    for t in (0, 4, 8):
+        kept.clear()
+        logits = model(random_ids(2, 9)).logits
+        logits[:, t].square().sum().backward()
+        gradient = kept[0].grad.abs().sum(dim=(0, 2))
+        assert (gradient[t + 1 :] == 0).all()
+        assert (gradient[: t + 1] > 0).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("chunks", [[1] * 15, [5, 10], [6] + [1] * 9, [4, 3, 1, 7], [15]])
+def test_with_a_state_the_logits_are_those_without(model, chunks):
+    """Token by token, in chunks, and a prompt followed by single tokens."""
+    ids = random_ids(3, 15)
+    state, parts = model.new_state(3, 15), []
+    for part in ids.split(chunks, dim=1):
+        output = model(part, state)
+        state = output.state
+        parts.append(output.logits)
+    torch.testing.assert_close(torch.cat(parts, dim=1), model(ids).logits, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_padding_at_the_end_changes_no_real_logit(model):
+    ids = random_ids(2, 8)
+    padded = torch.cat([ids, torch.zeros(2, 6, dtype=torch.int64)], dim=1)
+    torch.testing.assert_close(model(padded).logits[:, :8], model(ids).logits, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_rows_of_a_batch_do_not_know_of_each_other(model):
+    ids = random_ids(4, 10)
+    together = model(ids).logits
+    for row in range(4):
+        torch.testing.assert_close(model(ids[row : row + 1]).logits[0], together[row], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_dropout_acts_in_training_only(model):
+    ids = random_ids(2, 10)
+    assert torch.equal(model(ids).logits, model(ids).logits)
+    model.train()
+    assert not torch.allclose(model(ids).logits, model(ids).logits)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_without_dropout_training_mode_changes_nothing(name):
+    model, ids = build(name, dropout=0.0), random_ids(2, 10)
+    torch.testing.assert_close(model.train()(ids).logits, model.eval()(ids).logits, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_tied_weights_share_storage_and_are_counted_once(name):
+    tied, apart = build(name), build(name, tie_embeddings=False)
+    assert tied.head.weight.data_ptr() == tied.embedding.weight.data_ptr()
+    assert apart.head.weight.data_ptr() != apart.embedding.weight.data_ptr()
+    assert apart.parameters_count - tied.parameters_count == VOCAB * 16
+
+
+def test_parameters_are_counted_as_by_hand():
+    d, ff = 16, 64
+    block = (d * 3 * d + 3 * d) + (d * d + d) + (d * ff + ff) + (ff * d + d) + 4 * d
+    assert build("transformer").parameters_count == VOCAB * d + 2 * block + 2 * d
+    assert build("lstm").parameters_count == VOCAB * d + VOCAB + 2 * 4 * (2 * d * d + 2 * d)
+    assert build("gru").parameters_count == VOCAB * d + VOCAB + 2 * 3 * (2 * d * d + 2 * d)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_a_new_model_knows_nothing(name):
+    """Before training its loss is that of a guess among all tokens."""
+    torch.manual_seed(0)
+    model, ids = MODELS[name](vocab_size=VOCAB).eval(), random_ids(8, CONTEXT)
+    loss = nn.functional.cross_entropy(model(ids).logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+    assert loss.item() == pytest.approx(math.log(VOCAB), abs=0.1)
+
+
+# --- what only one kind of model promises ---
+
+
+def naive_attention(block, x: torch.Tensor, base: float = 10_000.0) -> torch.Tensor:
+    """Causal attention of x (T, D), one head, query and key at a time; a pair is a complex number that turns."""
+    count, width = x.shape
+    size = width // block.heads
+    query, key, value = (block.qkv(x)[:, i * width : (i + 1) * width] for i in range(3))
+    result = torch.zeros(count, width)
+
+    def turned(vector: torch.Tensor, position: int) -> torch.Tensor:
+        pairs = torch.complex(vector[: size // 2].double(), vector[size // 2 :].double())
+        angles = torch.tensor([position * base ** (-2 * i / size) for i in range(size // 2)], dtype=torch.float64)
+        return pairs * torch.exp(1j * angles)
+
+    for head in range(block.heads):
+        part = slice(head * size, (head + 1) * size)
+        for t in range(count):
+            scores = [
+                (turned(query[t, part], t) * turned(key[s, part], s).conj()).real.sum().item() / math.sqrt(size)
+                for s in range(t + 1)
+            ]
+            largest = max(scores)
+            weights = [math.exp(score - largest) for score in scores]
+            for s, weight in enumerate(weights):
+                result[t, part] += weight / sum(weights) * value[s, part]
+    return block.attention_residual(result)
+
+
+@torch.no_grad()
+def test_attention_is_that_of_the_paper():
+    model = build("transformer")
+    x = torch.randn(2, 9, 16, generator=torch.Generator().manual_seed(3))
+    rotation = model.cos[:9], model.sin[:9]
+    for block in model.blocks:
+        ours = block.attend(x, rotation, None, 0, None)
+        for row in range(2):
+            torch.testing.assert_close(ours[row], naive_attention(block, x[row]), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_whole_transformer_is_pre_norm_blocks_around_that_attention():
+    model, ids = build("transformer"), random_ids(1, 9)
+    x = model.embedding.weight[ids[0]]
+
+    def norm(x: torch.Tensor, layer: nn.LayerNorm) -> torch.Tensor:
+        centred = x - x.mean(-1, keepdim=True)
+        return centred / (x.var(-1, unbiased=False, keepdim=True) + layer.eps).sqrt() * layer.weight + layer.bias
+
+    for block in model.blocks:
+        x = x + naive_attention(block, norm(x, block.norm_attention))
+        hidden = block.feed_forward(norm(x, block.norm_feed_forward))
+        x = x + block.feed_forward_residual(hidden * 0.5 * (1 + torch.erf(hidden / math.sqrt(2))))
+    expected = norm(x, model.norm) @ model.embedding.weight.T
+    torch.testing.assert_close(model(ids).logits[0], expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("chunks", [[12], [7, 5], [7] + [1] * 5, [1] * 12])
+def test_rows_padded_at_the_start_are_as_the_rows_alone(chunks):
+    """Rotary positions are relative, so a row that starts later in the cache is the same row."""
+    model, lengths = build("transformer"), [12, 9, 6]
+    rows = [random_ids(length, seed=length) for length in lengths]
+    padding = torch.tensor([12 - length for length in lengths])
+    ids = torch.stack([torch.cat([torch.zeros(12 - len(row), dtype=torch.int64), row]) for row in rows])
+    state, parts = model.new_state(3, 12, padding), []
+    for part in ids.split(chunks, dim=1):
+        parts.append(model(part, state).logits)
+    logits = torch.cat(parts, dim=1)
+    assert logits.isfinite().all()
+    for index, row in enumerate(rows):
+        torch.testing.assert_close(logits[index, padding[index] :], model(row[None]).logits[0], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_more_tokens_than_the_context_or_the_cache_are_an_error_with_both_numbers():
+    model = build("transformer")
+    with pytest.raises(ValueError, match="25 tokens exceed the context of 24"):
+        model(random_ids(1, 25))
+    with pytest.raises(ValueError, match="25 tokens exceed the context of 24"):
+        model.new_state(1, 25)
+    state = model.new_state(1, 5)
+    model(random_ids(1, 5), state)
+    with pytest.raises(ValueError, match="6 tokens exceed the cache of 5"):
+        model(random_ids(1, 1), state)
+    assert isinstance(state, KeyValueCache)
+    assert state.length == 5
+
+
+@pytest.mark.parametrize(("d_model", "heads"), [(18, 4), (12, 4), (10, 10)])
+def test_sizes_that_do_not_fit_together_are_an_error_with_both(d_model, heads):
+    with pytest.raises(ValueError, match=f"d_model={d_model} does not divide into {heads} heads"):
+        Transformer(VOCAB, d_model=d_model, heads=heads)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_recurrent_model_refuses_padding_and_has_no_context(cell):
+    model = build(cell)
+    assert model.context is None
+    with pytest.raises(ValueError, match="padding"):
+        model.new_state(2, 8, torch.tensor([0, 3]))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])
+def test_dropout_keeps_the_mean_and_drops_its_share(p):
+    torch.manual_seed(0)
+    x = torch.ones(1000, 1001, requires_grad=True)
+    y = dropout(x, p, training=True)
+    dropped = y == 0
+    assert dropped.float().mean().item() == pytest.approx(p, abs=0.005)
+    assert y.mean().item() == pytest.approx(1.0, abs=0.01)
+    kept = y[~dropped]
+    assert (kept == kept[0]).all()
+    y.sum().backward()
+    assert (x.grad[dropped] == 0).all()
+    assert torch.equal(x.grad[~dropped], kept)
+
+
+def test_dropout_does_nothing_outside_training_or_without_a_share():
+    x = torch.randn(5, 7)
+    assert torch.equal(dropout(x, 0.5, training=False), x)
+    assert torch.equal(dropout(x, 0.0, training=True), x)
+
+
+def test_dropout_is_drawn_from_torchs_seed_and_knows_no_pattern():
+    x = torch.ones(64, 4096)
+    torch.manual_seed(5)
+    first = dropout(x, 0.5, training=True)
+    second = dropout(x, 0.5, training=True)
+    torch.manual_seed(5)
+    assert torch.equal(dropout(x, 0.5, training=True), first)
+    assert ((first == 0) == (second == 0)).float().mean().item() == pytest.approx(0.5, abs=0.01)
+    for column in range(8):  # eight elements share one draw
+        share = (first[:, column::8] == 0).float().mean().item()
+        assert share == pytest.approx(0.5, abs=0.02)
+        neighbours = ((first[:, column:-8:8] == 0) == (first[:, column + 1 : -7 : 8] == 0)).float().mean().item()
+        assert neighbours == pytest.approx(0.5, abs=0.02)
