@@ -23,6 +23,8 @@ def plain(config: Any) -> Any:
 def build_datamodule(config: DictConfig) -> MidiDataModule:
     """The LightningDataModule of `config.data` and `config.tokenizer`, nothing read yet."""
     data = config.data
+    if not isinstance(config.seed, int) or config.seed < 0:
+        raise UserError(f"seed={config.seed}: give a whole number of at least 0")
     return MidiDataModule(
         source=instantiate(data.source),
         tokenizer=build_tokenizer(config.tokenizer),

@@ -32,6 +32,14 @@ _SETTINGS = (
     *("prompt_bars", "prompt_notes", "num_samples", "seed", "temperature", "top_k", "top_p", "window", "device"),
 )
 
+_FILES = ("checkpoint", "prompt", "prompt_sha256", "checkpoint_sha256")
+# The least value of each; Sampling, Length and Engine know the limits of the others.
+_WHOLE_NUMBERS = {
+    **dict.fromkeys(("bars", "tokens", "prompt_bars", "prompt_notes", "num_samples"), 1),
+    **dict.fromkeys(("seed", "top_k"), 0),
+    "window": 2,
+}
+
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command; `argv` defaults to the process's arguments."""
@@ -46,6 +54,9 @@ def run(config: DictConfig) -> list[Path]:
 def generate(config: DictConfig, folder: Path) -> list[Path]:
     """Compose as `config` (conf/composing.yaml) says, write everything into `folder`, return the MIDI files."""
     settings, only = read_replay(Path(config.replay)) if config.replay else (read_settings(config), None)
+    check_numbers(settings)
+    length = Length(settings["bars"], settings["seconds"], settings["tokens"])
+    sampling = Sampling(settings["temperature"], settings["top_k"], settings["top_p"])
     trained = load_trained(settings["checkpoint"], default_device(settings["device"], "device"))
     if settings.get("checkpoint_sha256") not in (None, trained.sha256):
         raise UserError(
@@ -66,8 +77,8 @@ def generate(config: DictConfig, folder: Path) -> list[Path]:
             trained,
             opening,
             wishes,
-            Length(settings["bars"], settings["seconds"], settings["tokens"]),
-            Sampling(settings["temperature"], settings["top_k"], settings["top_p"]),
+            length,
+            sampling,
             settings["num_samples"],
             settings["seed"],
             settings["key_strength"],
@@ -88,7 +99,7 @@ def read_settings(config: DictConfig) -> dict[str, Any]:
     settings["checkpoint"] = str(checkpoint.resolve())
     if settings["bars"] is None and settings["seconds"] is None and settings["tokens"] is None:
         settings["bars"] = DEFAULT_BARS
-    settings["prompt"] = None
+    settings["prompt"] = settings["prompt_sha256"] = None
     if config.prompt:
         prompt = Path(config.prompt).expanduser()
         if not prompt.is_file():
@@ -100,6 +111,18 @@ def read_settings(config: DictConfig) -> dict[str, Any]:
     elif settings["prompt_bars"] is not None or settings["prompt_notes"] is not None:
         raise UserError("prompt_bars and prompt_notes need a prompt; add prompt=FILE.mid")
     return settings
+
+
+def check_numbers(settings: dict[str, Any]) -> None:
+    """Raise UserError for a word or a fraction where a (whole) number is meant, and below the least one possible."""
+    for name, least in _WHOLE_NUMBERS.items():
+        value = settings[name]
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            raise UserError(f"{name}={value}: give a whole number of at least {least}")
+    for name in ("seconds", "temperature", "top_p", "tempo_bpm", "key_strength"):
+        value = settings[name]
+        if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool)):
+            raise UserError(f"{name}={value}: give a number")
 
 
 def build_style(config: dict[str, Any]) -> Style:
@@ -115,7 +138,8 @@ def read_replay(path: Path) -> tuple[dict[str, Any], int]:
     """Settings and the sample's number from a .json that `write_piece` wrote. Raises UserError for any other file."""
     try:
         record = json.loads(path.expanduser().read_text(encoding="utf-8"))
-        return record["settings"], int(record["sample"])
+        settings = {name: record["settings"][name] for name in (*_SETTINGS, *_FILES)}
+        return settings, int(record["sample"])
     except OSError as error:
         raise UserError(f"replay={path}: {error.strerror}; give the .json beside a generated piece") from error
     except (ValueError, KeyError, TypeError) as error:

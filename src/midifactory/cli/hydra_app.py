@@ -133,10 +133,10 @@ def explain(error: BaseException) -> tuple[str | None, int]:
             return f"disk full: {place} could not be written; free space and run again", EXIT_DISK_FULL
     if isinstance(error, HydraException | OmegaConfBaseException):
         message = str(error).strip()
-        if message.startswith("Could not override"):
-            message = " ".join(message.splitlines()[:2])  # OmegaConf's lines behind it say nothing to users
         if isinstance(error.__cause__, OmegaConfBaseException):
             message += "\n" + str(error.__cause__).strip()
+        if message.startswith("Could not override"):
+            message = " ".join(message.splitlines()[:2])  # OmegaConf's lines behind it say nothing to users
         return message, EXIT_USER_ERROR
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, ValueError) and frames and frames[-1].name == "_run_hydra":

@@ -27,6 +27,7 @@ from midifactory.cli.runs import run_to_resume, stored_overrides
 from midifactory.data.datamodule import MidiDataModule
 from midifactory.errors import UserError
 from midifactory.evaluation.likelihood import model_likelihood, uniform_likelihood, unigram_likelihood
+from midifactory.models.interface import SequenceModel
 from midifactory.music.profile import corpus_profile
 from midifactory.training.checkpoint import (
     WholeFileCheckpointIO,
@@ -37,6 +38,8 @@ from midifactory.training.checkpoint import (
 )
 from midifactory.training.estimate import estimate_cost
 from midifactory.training.module import CARD, SequenceTraining
+
+_RESUMING = ".hydra/resuming"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -63,7 +66,9 @@ def resumed_arguments(argv: list[str]) -> list[str]:
         typed = [other for other in argv if other is not argument]
         keys = {other.split("=", 1)[0].lstrip("+-") for other in typed}
         kept = [old for old in stored_overrides(folder) if old.split("=", 1)[0].lstrip("+") not in keys | {"resume"}]
-        return [*kept, *typed, f"resume={checkpoint.resolve()}", f"hydra.run.dir='{folder.resolve()}'"]
+        place = [f"resume={checkpoint.resolve()}", f"hydra.run.dir='{folder.resolve()}'"]
+        # Hydra records what was typed before we can judge it; `keep_settings` makes it the run's own.
+        return [*kept, *typed, *place, f"hydra.output_subdir={_RESUMING}"]
     return argv
 
 
@@ -92,7 +97,9 @@ def train(config: DictConfig, data: MidiDataModule | None = None) -> Path:
         **plain(config.schedule),
     )
     trainer = build_trainer(config)
-    check_resume(config.resume, data)
+    if config.resume is not None:
+        check_resume(config.resume, data, model)
+        keep_settings(run_dir)
     if config.estimate:
         steps = remaining_steps(trainer, len(data.plan("train").batches(0)))
         estimate = estimate_cost(model, data.train_dataloader(), steps, default_device(config.trainer.accelerator))
@@ -149,15 +156,29 @@ def remaining_steps(trainer: lightning.Trainer, batches: int) -> int:
     return min(steps, trainer.max_steps) if trainer.max_steps > 0 and steps else max(steps, trainer.max_steps)
 
 
-def check_resume(path: str | None, data: MidiDataModule) -> None:
-    """Raise UserError where the checkpoint to resume from was trained on other tokens."""
-    if path is None:
-        return
-    card = read_checkpoint(path)[CARD]
-    if card["tokenizer"] != data.tokenizer.to_json():
+def check_resume(path: str, data: MidiDataModule, model: SequenceModel) -> None:
+    """Raise UserError where the checkpoint to resume from is of other tokens or of another model."""
+    checkpoint = read_checkpoint(path)
+    if checkpoint[CARD]["tokenizer"] != data.tokenizer.to_json():
         raise UserError(
             f"resume={path}: this checkpoint is of another tokenizer; leave out tokenizer=... or start anew"
         )
+
+    shapes = {f"model.{name}": value.shape for name, value in model.state_dict().items()}
+    if {name: value.shape for name, value in checkpoint["state_dict"].items()} != shapes:
+        raise UserError(f"resume={path}: this checkpoint is of another model; leave out model=... or start anew")
+
+
+def keep_settings(run_dir: Path) -> None:
+    """Make what a resumed run was started with its settings for the next resume, and keep its figures so far.
+
+    Lightning's CSVLogger begins by deleting metrics.csv; the earlier part stays as metrics_1.csv, metrics_2.csv, ...
+    """
+    for path in sorted((run_dir / _RESUMING).glob("*.yaml")):
+        files.write_bytes(run_dir / ".hydra" / path.name, path.read_bytes())
+    metrics = run_dir / "csv" / "metrics.csv"
+    if metrics.is_file():
+        metrics.replace(metrics.with_name(f"metrics_{len(list(metrics.parent.glob('metrics_*.csv'))) + 1}.csv"))
 
 
 def evaluate(checkpoint: Path, data: MidiDataModule) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -65,6 +65,8 @@ def cut_segments(
     """
     if length <= 0:
         raise UserError(f"data.segment.length={length}: it must be above 0; the default is 16 (seconds)")
+    if unit not in get_args(Unit):
+        raise UserError(f"data.segment.unit={unit}: choose one of {', '.join(get_args(Unit))}")
     measure = {"seconds": groups["seconds"], "bars": groups["bar"], "tokens": groups["token"]}[unit]
     starts = groups["token"].astype(np.int64)
     reach = np.append(starts[1:], tokens) - 1 if unit == "tokens" else measure  # a group's last token, or its onset

@@ -107,7 +107,7 @@ class Melody(Style):
         numerator, denominator = parse_metre(wishes.metre)
         row = program_row(wishes.profile, self.program, highest=True)
         scale = (wishes.key or _C_MAJOR).scale
-        if not self.degrees or any(not 1 <= degree <= 7 for degree in self.degrees):
+        if not self.degrees or any(degree not in range(1, 8) for degree in self.degrees):
             raise UserError(f"style.degrees={list(self.degrees)}: give scale degrees from 1 to 7")
         beat = _TICKS * 4 // denominator
         tonic = nearest_pitch(scale[0], row["middle"] - 4)

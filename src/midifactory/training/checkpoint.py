@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> 
     try:
         checkpoint = torch.load(source, map_location=map_location, weights_only=True)
     except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError, KeyError ... for damage
-        reason = str(error).strip().splitlines()[0][:100] if str(error).strip() else type(error).__name__
+        text = re.sub(r"\x1b\[\d*m", "", str(error)).strip()  # torch prints some of it in bold
+        reason = text.splitlines()[0][:100] if text else type(error).__name__
         raise UserError(
             f"checkpoint={source} ({source.stat().st_size} bytes) is damaged or no checkpoint ({reason}); "
             "take another, such as best.ckpt or last.ckpt of the same run"

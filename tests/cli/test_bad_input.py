@@ -1,0 +1,314 @@
+"""Every mistake is answered by one line that says what was given and what to do; nothing half-written stays."""
+
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from midifactory import files
+from midifactory.cli import generate as generate_module
+from midifactory.training import checkpoint as checkpoint_module
+from midifactory.training.checkpoint import WholeFileCheckpointIO
+
+from .conftest import TINY, Outcome, write_folder, write_midi
+
+
+def refused(outcome: Outcome, *parts: str, code: int = 2) -> None:
+    """One line on stderr beside progress bars, with all of `parts`, and no traceback anywhere."""
+    assert outcome.code == code, outcome
+    assert outcome.message.startswith("midifactory: "), outcome
+    assert "\n" not in outcome.message.strip(), outcome
+    assert "Traceback" not in outcome.out + outcome.err
+    for part in parts:
+        assert part in outcome.message, outcome.message
+
+
+def left_behind(folder: Path) -> set[str]:
+    """Files below outputs/ apart from Hydra's records and logs, and all temporary ones."""
+    found = [path for path in (folder / "outputs").rglob("*") if path.is_file()]
+    return {path.name for path in found if ".hydra" not in path.parts and path.suffix != ".log"}
+
+
+# --- Data ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["train", "prepare", "analyze", "all"])
+def test_a_folder_that_is_not_there(here, tmp_path, command):
+    refused(here(command, "data=folder", "data.root=no_such"), "data.root=no_such", "does not exist", "name a folder")
+    refused(here(command, "no_such"), "'no_such'", "an existing folder")
+    assert left_behind(tmp_path) == set()
+
+
+def test_a_folder_without_midi(here, tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("a")
+    refused(here("train", "texts", *TINY), "data.root=texts", ".mid")
+    assert left_behind(tmp_path) == set()
+
+
+def test_a_folder_with_broken_files_only(here, tmp_path):
+    (tmp_path / "broken").mkdir()
+    for number in range(4):
+        (tmp_path / "broken" / f"{number}.mid").write_bytes(b"MThd\0\0")
+    refused(here("train", "broken", *TINY), "none of the 4 MIDI files", "data.root=broken", "add files")
+    assert left_behind(tmp_path) == set()
+
+
+def test_a_folder_with_too_few_pieces(here, tmp_path):
+    write_folder(tmp_path / "two", 2)
+    refused(here("train", "two", *TINY), "2 pieces", "at least 3", "add MIDI files")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["model.heads=3"], ["d_model=32", "3 heads", "model.d_model"]),
+        (["data.segment.length=0"], ["data.segment.length=0", "above 0", "16"]),
+        (["data.segment.unit=hours"], ["data.segment.unit=hours", "seconds, bars, tokens"]),
+        (["data.batch_size=0"], ["data.batch_size=0", "at least 1"]),
+        (["data.fractions=[1,1,1]"], ["fractions", "1"]),
+        (["trainer.precision=17"], ["trainer", "17"]),
+        (["trainer.accelerator=tpu2"], ["trainer.accelerator=tpu2", "cpu", "mps"]),
+        (["seed=-1"], ["seed=-1", "at least 0"]),
+        (["tokenizer.scheme=Octuple"], ["tokenizer.scheme=Octuple", "REMI"]),
+        (["nonsense.key=3"], ["nonsense.key", "+nonsense.key="]),
+        (["model.d_modle=3"], ["model.d_modle"]),
+        (["--lerning-rate", "3"], ["lerning_rate"]),
+    ],
+)
+def test_settings_of_a_training(here, tmp_path, arguments, parts):
+    write_folder(tmp_path / "my_midis", 4)
+    refused(here("train", "my_midis", *TINY, *arguments), *parts)
+    assert not {"best.ckpt", "last.ckpt", "result.json"} & left_behind(tmp_path)
+
+
+def test_an_unknown_choice_lists_the_choices(here):
+    done = here("train", "model=foo")
+    assert done.code == 2
+    assert done.message.startswith("midifactory: In 'train': Could not find 'model/foo'")
+    for name in ("gru", "lstm", "transformer"):
+        assert f"\t{name}" in done.message
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has MPS")
+def test_an_accelerator_that_is_not_here(here):
+    refused(here("train", "trainer.accelerator=mps"), "trainer.accelerator=mps", "available:", "cpu")
+    refused(here("generate", "device=mps", "checkpoint=none.ckpt"), "")
+    if not torch.cuda.is_available():
+        refused(here("train", "accelerator=gpu"), "trainer.accelerator=gpu", "available:", "cpu")
+
+
+def test_resuming_what_is_not_there(here, tmp_path):
+    refused(here("train", "resume=latest"), "resume=latest", "train first")
+    refused(here("train", "resume=nonsense"), "resume=nonsense", "resume=latest", "outputs/train")
+    (tmp_path / "file.ckpt").write_bytes(b"x")
+    refused(here("train", "resume=file.ckpt"), "resume=file.ckpt", "resume=latest")
+    refused(here("train", "-m", "resume=latest", "seed=1,2"), "resume=latest", "-m")
+
+
+def test_resuming_with_another_tokenizer(studio, in_studio):
+    (run,) = (studio / "outputs" / "train").iterdir()
+    before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    refused(
+        in_studio("train", f"resume={run}", "tokenizer.num_velocities=8"), "resume=", "another tokenizer", "start anew"
+    )
+    refused(in_studio("train", f"resume={run}", "model.d_model=64"), "resume=", "another model", "start anew")
+    assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
+
+
+def test_a_refused_resume_does_not_change_what_the_next_one_does(tmp_path, here):
+    write_folder(tmp_path / "my_midis", 4)
+    assert here("train", "my_midis", *TINY, "trainer.max_epochs=1").code == 0
+    (run,) = (tmp_path / "outputs" / "train").iterdir()
+    refused(here("train", "resume=latest", "model.d_model=64"), "another model")
+    done = here("train", "resume=latest", "trainer.max_epochs=3")
+    assert done.code == 0, done
+    assert json.loads((run / "result.json").read_text())["epochs"] == 3
+    # An accepted setting is the run's own from then on.
+    done = here("train", "resume=latest", "trainer.limit_val_batches=1")
+    assert done.code == 0, done
+    assert json.loads((run / "result.json").read_text())["epochs"] == 3
+
+
+# --- Composing -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["temperature=0"], ["temperature=0", "above 0"]),
+        (["temperature=hot"], ["temperature=hot", "number"]),
+        (["top_p=0"], ["top_p=0", "(0, 1]"]),
+        (["top_p=1.5"], ["top_p=1.5", "(0, 1]"]),
+        (["top_k=-1"], ["top_k=-1", "0"]),
+        (["top_k=2.5"], ["top_k=2.5", "whole number"]),
+        (["bars=0"], ["bars=0", "1"]),
+        (["bars=2.5"], ["bars=2.5", "whole number"]),
+        (["bars=2", "seconds=3"], ["bars", "seconds", "exactly one"]),
+        (["seconds=-3"], ["seconds=-3", "above 0"]),
+        (["num_samples=0"], ["num_samples=0", "1"]),
+        (["num_samples=many"], ["num_samples=many", "whole number"]),
+        (["seed=-1"], ["seed=-1", "at least 0"]),
+        (["window=0"], ["window=0", "at least 2"]),
+        (["tempo_bpm=1000"], ["tempo_bpm=1000", "400"]),
+        (["key=H"], ["key='H'", "F# minor"]),
+        (["metre=4/5"], ["metre=4/5", "nearest: 4/4"]),
+        (["style=chords", "chords=C H7x"], ["'H7x'", "A-G"]),
+        (["chords=C"], ["chords='C'", "style=chords"]),
+        (["style=melody", "style.degrees=[1,x]"], ["degrees", "1 to 7"]),
+        (["style=arpeggio", "style.program=300"], ["style.program=300", "127"]),
+        (["prompt=gone.mid"], ["prompt=gone.mid", "no such file"]),
+        (["prompt_bars=2"], ["prompt_bars", "prompt=FILE.mid"]),
+        (["tune.mid", "prompt_bars=0"], ["prompt_bars=0", "at least 1"]),
+        (["tune.mid", "prompt_notes=0"], ["prompt_notes=0", "at least 1"]),
+        (["tune.mid", "prompt_bars=1", "prompt_notes=2"], ["prompt_bars=1", "prompt_notes=2", "one of them"]),
+        (["long.mid"], ["tokens", "window", "prompt_bars"]),
+        (["broken.mid"], ["broken.mid", "not a valid MIDI file", "another"]),
+        (["checkpoint=gone.ckpt"], ["checkpoint=", "gone.ckpt", "no such file"]),
+        (["truncated.ckpt"], ["truncated.ckpt", "damaged", "bytes"]),
+        (["foreign.ckpt"], ["foreign.ckpt", "not written by midifactory"]),
+        (["other_tokenizer.ckpt"], ["other_tokenizer.ckpt", "another tokenizer"]),
+        (["other_model.ckpt"], ["other_model.ckpt", "weights do not fit"]),
+        (["pickle.ckpt"], ["pickle.ckpt", "damaged or no checkpoint"]),
+        (["checkpoint=my_midis"], ["checkpoint=my_midis", "checkpoints/best.ckpt"]),
+        (["nonsense.json"], ["replay=nonsense.json", "midifactory generate"]),
+        (["half.json"], ["replay=half.json", "midifactory generate"]),
+        (["gone.json"], ["replay=gone.json", "No such file"]),
+        (["foo=1"], ["foo", "+foo=1"]),
+        (["--foo", "1"], ["foo", "+foo=1"]),
+        (["-x"], ["'-x'", "key=value"]),
+    ],
+)
+def test_wishes_of_a_composition(studio, in_studio, bad_files, arguments, parts):
+    before = left_behind(studio)
+    refused(in_studio("generate", "audio=false", "piano_roll=false", *arguments), *parts)
+    assert left_behind(studio) == before
+
+
+class Bomb:
+    """Unpickles to a call."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("exploded"),))
+
+
+@pytest.fixture(scope="module")
+def bad_files(studio):
+    """Files that are almost what they should be."""
+    (checkpoint,) = (studio / "outputs" / "train").glob("*/checkpoints/best.ckpt")
+    good = torch.load(checkpoint, weights_only=True)
+    card = good["midifactory"]
+    write_midi(studio / "tune.mid", 5)
+    write_midi(studio / "long.mid", 5, bars=400)
+    (studio / "broken.mid").write_bytes(b"RIFF")
+    (studio / "truncated.ckpt").write_bytes(checkpoint.read_bytes()[:5000])
+    (studio / "nonsense.json").write_text('{"a": 1}')
+    (studio / "half.json").write_text('{"settings": {')
+    torch.save({"state_dict": {}}, studio / "foreign.ckpt")
+    torch.save(good | {"bomb": Bomb()}, studio / "pickle.ckpt")
+    for name, change in {
+        "other_tokenizer": {"vocab_size": card["model"]["vocab_size"] - 7},
+        "other_model": {"d_model": 64},
+        "evil": {"_target_": "os.system", "command": "touch exploded"},
+        "evil_class": {"_target_": "subprocess.Popen", "args": ["touch", "exploded"]},
+    }.items():
+        torch.save(good | {"midifactory": card | {"model": card["model"] | change}}, studio / f"{name}.ckpt")
+    return studio
+
+
+def test_a_checkpoint_runs_no_code(studio, in_studio, bad_files):
+    refused(in_studio("generate", "evil.ckpt"), "os.system", "SequenceModel")
+    refused(in_studio("generate", "evil_class.ckpt"), "subprocess.Popen", "SequenceModel")
+    refused(in_studio("generate", "pickle.ckpt"), "pickle.ckpt")
+    assert not list(studio.rglob("exploded"))
+
+
+def test_a_replay_names_only_what_a_replay_may(studio, in_studio):
+    done = in_studio("generate", "bars=1", "audio=false", "piano_roll=false")
+    (made,) = (Path(line.split("replay")[1].strip()) for line in done.out.splitlines() if "  replay" in line)
+    record = json.loads(made.read_text())
+    for style in (
+        {"_target_": "os.system", "command": "touch exploded"},
+        {"_target_": "subprocess.Popen", "args": ["touch", "exploded"]},
+        {"_target_": "midifactory.generation.styles.Nothing"},
+        {"_target_": "nowhere"},
+    ):
+        record["settings"]["style"] = style
+        (studio / "evil.json").write_text(json.dumps(record))
+        refused(in_studio("generate", "evil.json"), f"style._target_={style['_target_']}")
+    for broken in ({}, {"bars": 1}, [], None, 3):
+        (studio / "evil.json").write_text(json.dumps(record | {"settings": broken}))
+        refused(in_studio("generate", "evil.json"), "replay=evil.json")
+    assert not list(studio.rglob("exploded"))
+
+
+def test_a_replay_of_changed_files_is_refused(studio, in_studio, tmp_path):
+    (checkpoint,) = (studio / "outputs" / "train").glob("*/checkpoints/last.ckpt")
+    own = tmp_path / "own.ckpt"
+    shutil.copy(checkpoint, own)
+    write_midi(tmp_path / "p.mid", 3)
+    silent = ("audio=false", "piano_roll=false")
+    done = in_studio("generate", str(own), str(tmp_path / "p.mid"), "prompt_bars=1", "bars=1", *silent)
+    (record,) = (line.split("replay")[1].strip() for line in done.out.splitlines() if "  replay" in line)
+    write_midi(tmp_path / "p.mid", 4)
+    refused(in_studio("generate", record, *silent), "p.mid", "changed since", "put the old file back")
+    (tmp_path / "p.mid").unlink()
+    refused(in_studio("generate", record, *silent), "p.mid")
+    write_midi(tmp_path / "p.mid", 3)
+    content = torch.load(own, weights_only=True)
+    torch.save(content | {"epoch": 77}, own)
+    refused(in_studio("generate", record, *silent), "own.ckpt", "changed since", "put the old one back")
+
+
+def test_ctrl_c_while_composing(studio, in_studio, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    before = left_behind(studio)
+    monkeypatch.setattr(generate_module, "compose", interrupt)
+    refused(in_studio("generate", "bars=1"), "interrupted", code=130)
+    assert left_behind(studio) == before
+
+
+# --- Disk full -------------------------------------------------------------------------------------------
+
+
+def no_space(*arguments, **_):
+    raise OSError(errno.ENOSPC, "No space left on device", str(arguments[-1]))
+
+
+def test_a_full_disk_while_composing(in_studio, studio, monkeypatch):
+    before = left_behind(studio)
+    monkeypatch.setattr(Path, "replace", no_space)
+    refused(in_studio("generate", "bars=1"), "disk full", "free space", code=74)
+    assert left_behind(studio) == before
+
+
+def test_a_full_disk_while_saving_a_checkpoint_keeps_the_old_one(in_studio, studio, monkeypatch):
+    (run,) = (studio / "outputs" / "train").iterdir()
+    before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+
+    def half(checkpoint, path):
+        Path(path).write_bytes(b"half of it")
+        no_space(path)
+
+    monkeypatch.setattr(checkpoint_module.torch, "save", half)
+    done = in_studio("train", f"resume={run}", "trainer.max_epochs=4")
+    refused(done, "disk full", "free space", code=74)
+    assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
+
+
+@pytest.mark.parametrize("failure", ["write", "rename"])
+def test_a_checkpoint_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch, failure):
+    target, plugin = tmp_path / "last.ckpt", WholeFileCheckpointIO()
+    plugin.save_checkpoint({"step": 1}, target)
+    old = target.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(*((torch, "save") if failure == "write" else (files.Path, "replace")), no_space)
+        with pytest.raises(OSError, match="No space"):
+            plugin.save_checkpoint({"step": 2}, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+    assert target.read_bytes() == old
