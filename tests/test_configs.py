@@ -151,3 +151,12 @@ def test_a_built_wheel_holds_the_configs(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"midifactory/conf/{path.as_posix()}.yaml" for path in FILES} <= names
     assert "midifactory/music/bach_chorales.csv" in names
+
+
+def test_an_experiment_also_sets_what_all_generates() -> None:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("all", ["experiment=demo"])
+        assert (config.generate.num_samples, config.generate.bars, config.generate.seed) == (8, 8, 1)
+        overridden = compose("all", ["experiment=demo", "generate.num_samples=2", "style@generate.style=melody"])
+    assert overridden.generate.num_samples == 2
+    assert overridden.generate.style._target_.endswith("Melody")

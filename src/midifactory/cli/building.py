@@ -98,7 +98,7 @@ def print_corpus(data: MidiDataModule) -> None:
     print("\n".join(data.report()), flush=True)
 
 
-def print_rejected(corpus: Corpus, most: int = 20) -> None:
+def print_rejected(corpus: Corpus, most: int = 10) -> None:
     """The refused files with their reasons, the first `most` of them; corpus.json has them all."""
     for item in corpus.rejected[:most]:
         print(f"  {item.path}: {item.reason}")
