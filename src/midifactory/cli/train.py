@@ -17,11 +17,7 @@ from omegaconf import DictConfig
 
 from midifactory import files
 from midifactory.cli import hydra_app
-from midifactory.cli.building import (
-    check_accelerator,
-    default_device,
-    plain,
-)
+from midifactory.cli.building import check_accelerator, default_device, plain
 from midifactory.cli.prepare import prepare
 from midifactory.cli.runs import run_to_resume, stored_overrides
 from midifactory.data.datamodule import MidiDataModule
@@ -121,8 +117,7 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch.accelerators.cuda").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 
 def build_trainer(config: DictConfig) -> lightning.Trainer:

@@ -32,8 +32,8 @@ class MusicGuide:
 
     opening: tokens to be taken before anything is sampled. downbeats: bar index -> tokens to be taken as soon as
     that bar is open. scale_bias: (V,) added to the logits. The length counts from `bars_before` and
-    `seconds_before`. The row ends where the music would pass the length; where
-    the model ends a piece earlier, a new bar begins, as after any phrase.
+    `seconds_before`. The row ends where the music would pass the length; where the model ends a piece earlier, a new
+    bar begins, as after any phrase.
     """
 
     def __init__(

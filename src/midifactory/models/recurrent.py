@@ -10,7 +10,9 @@ from midifactory.models.interface import Output, SequenceModel, dropout
 class Recurrent(SequenceModel):
     """An embedding, a stack of LSTM or GRU layers, and a (by default tied) output layer.
 
-    Its state has a fixed size however long the piece is, so `context` is None.
+    Its state has a fixed size however long the piece is, so `context` is None. Embeddings are scaled by sqrt(D)
+    (Vaswani et al. 2017, 3.4): weights small enough for the tied output would leave the gates without a signal, and
+    the first epoch at the level of a unigram model.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Recurrent(SequenceModel):
         self, ids: Tensor, state: Tensor | tuple[Tensor, Tensor] | None = None, conditions: None = None
     ) -> Output:
         """ids (B, T) -> logits (B, T, V) and the hidden state after the last token."""
-        x = dropout(self.embedding(ids), self.dropout, self.training)  # (B, T, D)
+        x = self.embedding(ids) * self.embedding.embedding_dim**0.5  # (B, T, D)
+        x = dropout(x, self.dropout, self.training)
         x, state = self.layers(x, state)
         return Output(self.head(dropout(x, self.dropout, self.training)), state)
