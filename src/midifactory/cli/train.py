@@ -101,7 +101,12 @@ def train(config: DictConfig, data: MidiDataModule | None = None) -> Path:
         estimate = estimate_cost(model, data.train_dataloader(), steps, default_device(config.trainer.accelerator))
         print(estimate.line(), flush=True)
     started = time.monotonic()
-    trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
+    except SystemExit as stop:  # Lightning's answer to a second Ctrl-C, with a code of its own
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from stop
+        raise
     minutes = (time.monotonic() - started) / 60
     best = Path(getattr(trainer.checkpoint_callback, "best_model_path", "") or run_dir / "checkpoints" / "last.ckpt")
     result = evaluate(best, data)
