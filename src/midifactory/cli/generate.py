@@ -94,7 +94,8 @@ def generate(config: DictConfig, folder: Path) -> list[Path]:
 
 def read_settings(config: DictConfig) -> dict[str, Any]:
     """All that decides the notes, as plain values, the defaults filled in."""
-    settings = {key: plain(config)[key] for key in _SETTINGS}
+    values = plain(config)
+    settings = {key: values[key] for key in _SETTINGS}
     checkpoint = checkpoint_in(config.checkpoint) if config.checkpoint else newest_checkpoint()
     settings["checkpoint"] = str(checkpoint.resolve())
     if settings["bars"] is None and settings["seconds"] is None and settings["tokens"] is None:

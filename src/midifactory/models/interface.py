@@ -65,8 +65,8 @@ def causal_check(size: int, limit: int, name: str) -> None:
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """Inverted dropout (Srivastava et al. 2014), p rounded to 1/256 on a CPU; nothing outside training.
 
-    torch draws a CPU mask number by number in one thread, which took half of a training step here. One random byte
-    per element, eight to a draw, is plenty for a threshold and about 30 times faster.
+    torch draws a CPU mask number by number in one thread, which took a third of a training step. One random byte per
+    element, eight to a draw, is plenty for a threshold: 0.75 ms instead of 16 for (8, 350, 128).
     """
     if not training or p <= 0:
         return x

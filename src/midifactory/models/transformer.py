@@ -37,8 +37,8 @@ class Transformer(SequenceModel):
     """The default model. Memory of a cached row: 2 x layers x capacity x d_model numbers.
 
     attention_dropout is apart from `dropout` (embedding and residual branches) and off, since with it torch's CPU
-    attention materialises all T x T weights and the step takes twice as long. Raises ValueError where the sizes do
-    not fit together or ids exceed `context`.
+    attention materialises all T x T weights. Raises ValueError where the sizes do not
+    fit together or ids exceed `context`.
     """
 
     context: int
