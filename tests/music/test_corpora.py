@@ -1,18 +1,20 @@
-"""Collecting a folder and the chorales: every file is accounted for, no music stands on two sides of a split."""
+"""Collecting files: every file is accounted for, no music stands on two sides of a split."""
 
-import json
+import logging
 import os
+import random
+import shutil
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from symusic import Note, Score, Tempo, Track
+from symusic import Note, Score, Track
 
 from midifactory.errors import UserError
-from midifactory.music import chorales, corpora, statistics
-from midifactory.music.score import bar_starts, load_score, note_arrays, save_score
+from midifactory.music import corpora
+from midifactory.music.bach_chorales import BachChorales
+from midifactory.music.corpora import CollectOptions, SourceFile, collect_files
+from midifactory.music.score import save_score
 
 
 def melody(pitches, ticks_per_quarter=480, program=0):
@@ -24,10 +26,20 @@ def melody(pitches, ticks_per_quarter=480, program=0):
     return score
 
 
+def tune(seed, length=60):
+    """A melody of many different intervals, so that no two of them resemble each other."""
+    steps = np.random.default_rng(seed).integers(-12, 13, length)
+    return melody([int(pitch) for pitch in 40 + np.cumsum(steps) % 50])
+
+
+def collect(folder, **options):
+    return corpora.Folder(folder, workers=0, **options).collect(progress=False)
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Five different pieces in nested folders, one copy, two broken files and one that is no MIDI."""
-    for index, name in enumerate(["a.mid", "b.MIDI", "sub/c.Mid", "sub/deep/d.midi", "z.mid"]):
+    for index, name in enumerate(["a.mid", "b.MIDI", "sub/c.Mid", "sub/deep/d.midi", "z.KAR"]):
         save_score(melody(range(60 + index, 70)), tmp_path / name)
     save_score(melody(range(60, 70), ticks_per_quarter=96), tmp_path / "sub/copy of a.mid")
     (tmp_path / "empty.mid").touch()
@@ -37,12 +49,13 @@ def folder(tmp_path):
 
 
 def test_every_file_is_a_piece_a_duplicate_or_rejected(folder):
-    corpus = corpora.Folder(folder).collect(progress=False)
-    assert [piece.id for piece in corpus.pieces] == ["a.mid", "b.MIDI", "sub/c.Mid", "sub/deep/d.midi", "z.mid"]
+    corpus = collect(folder)
+    assert [piece.id for piece in corpus.pieces] == ["a.mid", "b.MIDI", "sub/c.Mid", "sub/deep/d.midi", "z.KAR"]
     assert [piece.notes for piece in corpus.pieces] == [10, 9, 8, 7, 6]
     assert corpus.duplicates == (("sub/copy of a.mid", "a.mid"),)
     assert [item.path.name for item in corpus.rejected] == ["empty.mid", "words.mid"]
     assert all("not a valid MIDI file" in item.reason for item in corpus.rejected)
+    assert [item.kind for item in corpus.rejected] == ["unreadable", "unreadable"]
     assert all(piece.path.is_file() for piece in corpus.pieces)
     assert [len(corpus.of(split)) for split in corpora.SPLITS] == [3, 1, 1]
     assert corpus.name == folder.name
@@ -53,12 +66,12 @@ def test_every_file_is_a_piece_a_duplicate_or_rejected(folder):
 
 
 def test_worker_processes_find_the_same(folder):
-    here = corpora.Folder(folder, workers=0).collect(progress=False)
+    here = collect(folder)
     assert corpora.Folder(folder, workers=2).collect(progress=False) == here
 
 
 def test_limit_takes_the_first_files_of_the_sorted_list(folder):
-    corpus = corpora.Folder(folder, limit=4, name="few").collect(progress=False)
+    corpus = collect(folder, limit=4, name="few")
     assert [piece.id for piece in corpus.pieces] == ["a.mid", "b.MIDI", "sub/c.Mid"]
     assert [item.path.name for item in corpus.rejected] == ["empty.mid"]
     assert corpus.name == "few"
@@ -71,7 +84,7 @@ def test_links_to_files_count_and_loops_of_folders_end(folder, tmp_path_factory)
     (folder / "linked.mid").symlink_to(outside)
     (folder / "sub/loop").symlink_to(folder)
     (folder / "broken.mid").symlink_to(folder / "nowhere.mid")
-    corpus = corpora.Folder(folder).collect(progress=False)
+    corpus = collect(folder)
     assert "linked.mid" in {piece.id for piece in corpus.pieces}
     assert len(corpus.pieces) == 6
     assert "broken.mid" in {item.path.name for item in corpus.rejected}
@@ -80,7 +93,7 @@ def test_links_to_files_count_and_loops_of_folders_end(folder, tmp_path_factory)
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
 def test_a_name_that_is_not_utf8_gets_a_printable_id(folder):
     (folder / "a.mid").rename(os.fsdecode(os.fsencode(folder) + b"/\xff.mid"))
-    corpus = corpora.Folder(folder).collect(progress=False)
+    corpus = collect(folder)
     assert "\\xff.mid" in {key for pair in corpus.duplicates for key in pair}
     corpus.pieces[0].id.encode("utf-8")
 
@@ -88,29 +101,29 @@ def test_a_name_that_is_not_utf8_gets_a_printable_id(folder):
 def test_a_home_folder_is_expanded(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder.parent))
     monkeypatch.setenv("USERPROFILE", str(folder.parent))
-    assert len(corpora.Folder(f"~/{folder.name}").collect(progress=False).pieces) == 5
+    assert len(collect(f"~/{folder.name}").pieces) == 5
 
 
 @pytest.mark.parametrize("root", [None, "", "???"])
 def test_a_root_that_is_not_set(root):
     with pytest.raises(UserError, match=r"data\.root is not set.*data\.root=my_midis"):
-        corpora.Folder(root).collect(progress=False)
+        collect(root)
 
 
 def test_mistakes_with_the_folder_are_named(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
-        corpora.Folder(tmp_path / "missing").collect(progress=False)
-    with pytest.raises(UserError, match=r"holds no \.mid or \.midi files"):
-        corpora.Folder(tmp_path).collect(progress=False)
+        collect(tmp_path / "missing")
+    with pytest.raises(UserError, match=r"holds no \.mid, \.midi, \.kar files"):
+        collect(tmp_path)
     (tmp_path / "a.mid").write_bytes(b"broken")
     with pytest.raises(UserError, match="is a file, not a folder"):
-        corpora.Folder(tmp_path / "a.mid").collect(progress=False)
+        collect(tmp_path / "a.mid")
     (tmp_path / "b.mid").write_bytes(b"")
-    with pytest.raises(UserError, match=r"none of the 2 MIDI files .* \(the first, a\.mid: not a valid MIDI file"):
-        corpora.Folder(tmp_path).collect(progress=False)
+    with pytest.raises(UserError, match=r"none of the 2 MIDI files of .* \(the first, a\.mid: not a valid MIDI file"):
+        collect(tmp_path)
     save_score(melody([60]), tmp_path / "c.mid")
     with pytest.raises(UserError, match="1 pieces cannot fill train, validation and test; at least 3"):
-        corpora.Folder(tmp_path).collect(progress=False)
+        collect(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -121,9 +134,11 @@ def test_mistakes_with_the_folder_are_named(tmp_path):
         ({"fractions": (0.9, 0.1)}, "three numbers above 0"),
         ({"fractions": (1, 0, 0)}, "three numbers above 0"),
         ({"fractions": (0.8, 0.1, 0.2)}, r"sum to 1\.1"),
+        ({"duplicates": "remove"}, "duplicates=remove is unknown; use one of drop, group, keep"),
+        ({"near_duplicates": None}, "near_duplicates=None is unknown"),
     ],
 )
-@pytest.mark.parametrize("kind", [corpora.Folder, corpora.BachChorales])
+@pytest.mark.parametrize("kind", [corpora.Folder, BachChorales])
 def test_impossible_options_are_refused_at_once(kind, options, message):
     with pytest.raises(UserError, match=message):
         kind("anywhere", **options)
@@ -158,214 +173,158 @@ def test_fewer_than_three_pieces_cannot_be_split(ids):
         corpora.split_pieces(ids)
 
 
-# --- content ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("seed", range(8))
+def test_groups_stay_together_and_fill_the_splits(seed):
+    rng = random.Random(seed)
+    group_of = {f"piece {index}": f"group {rng.randrange(25)}" for index in range(200)}
+    splits = corpora.split_pieces(group_of, seed=seed, group_of=group_of)
+    for group in set(group_of.values()):
+        assert len({splits[key] for key in group_of if group_of[key] == group}) == 1
+    for split in corpora.SPLITS[1:]:
+        size = sum(value == split for value in splits.values())
+        assert 14 <= size <= 26  # 20, give or take the size of a small group
+    alone = {key: key for key in group_of}
+    assert corpora.split_pieces(group_of, seed=seed, group_of=alone) == corpora.split_pieces(group_of, seed=seed)
 
 
-def test_the_hash_is_of_the_music_and_not_of_the_file(tmp_path):
-    score = melody([60, 64, 67])
-    copy = melody([60, 64, 67], ticks_per_quarter=960)
-    copy.tracks[0].name = "another name"
-    copy.tempos.append(Tempo(0, 77))
-    save_score(copy, tmp_path / "a.mid")
-    assert corpora.content_hash(load_score(tmp_path / "a.mid")) == corpora.content_hash(score)
+@pytest.mark.parametrize("sizes", [(98, 1, 1), (50, 50, 1), (5, 1, 1, 1), (1, 1, 1), (40, 30, 30)])
+def test_lopsided_groups_leave_no_split_empty(sizes):
+    group_of = {f"{group} {index}": str(group) for group, size in enumerate(sizes) for index in range(size)}
+    splits = corpora.split_pieces(group_of, group_of=group_of)
+    assert set(splits.values()) == set(corpora.SPLITS)
+    largest = max(sizes)
+    assert largest < 50 or sum(value == "train" for value in splits.values()) >= largest
+    with pytest.raises(UserError, match="2 groups of pieces cannot fill"):
+        corpora.split_pieces(["a", "b", "c"], group_of={"a": "x", "b": "x", "c": "y"})
 
 
-def test_the_hash_changes_with_pitch_time_length_and_instrument():
-    later, longer = melody([60, 64, 67]), melody([60, 64, 67])
-    later.tracks[0].notes[2].time += 1
-    longer.tracks[0].notes[2].duration += 1
-    drums = melody([60, 64, 67])
-    drums.tracks[0].is_drum = True
-    others = [melody([60, 64, 68]), later, longer, drums, melody([60, 64, 67], program=5), melody([60, 64])]
-    assert len({corpora.content_hash(score) for score in [melody([60, 64, 67]), *others]}) == 7
+# --- copies and groups -----------------------------------------------------------------------------------
 
 
-def test_a_transposed_copy_is_the_same_in_any_key_only():
-    here, there = melody([60, 64, 67]), melody([65, 69, 72])
-    assert corpora.content_hash(here) != corpora.content_hash(there)
-    assert corpora.content_hash(here, any_key=True) == corpora.content_hash(there, any_key=True)
-    assert corpora.content_hash(here, any_key=True) != corpora.content_hash(melody([60, 63, 67]), any_key=True)
+@pytest.fixture
+def family(tmp_path):
+    """Twelve tunes and four relatives of number 0: two copies, and two with a note missing."""
+    for index in range(12):
+        save_score(tune(index), tmp_path / f"{index:02}.mid")
+    for name in ("copy 1", "copy 2"):
+        save_score(tune(0), tmp_path / f"{name}.mid")
+    for place in (20, 40):
+        near = tune(0)
+        near.tracks[0].notes.pop(place)
+        save_score(near, tmp_path / f"near {place}.mid")
+    return tmp_path
 
 
-# --- worker processes ------------------------------------------------------------------------------------
+def splits_of(corpus, *ids):
+    found = {piece.id: piece.split for piece in corpus.pieces}
+    return [found.get(f"{key}.mid") for key in ids]
 
 
-def dies_over_two(item):
-    """Stands for a parser that crashes on one file; at module level, as a worker process imports it."""
-    if item == 2:
-        os._exit(11)
-    return corpora._Inspected(notes=item)
+def test_exact_copies_are_dropped_and_near_ones_share_a_split(family):
+    for seed in range(6):
+        corpus = collect(family, seed=seed)
+        assert corpus.duplicates == (("copy 1.mid", "00.mid"), ("copy 2.mid", "00.mid"))
+        assert corpus.near_groups == (("00.mid", "near 20.mid", "near 40.mid"),)
+        assert len(set(splits_of(corpus, "00", "near 20", "near 40"))) == 1
+        assert {piece.group for piece in corpus.pieces} == {"", "00.mid"}
+    assert "3 pieces in 1 groups" in corpus.summary()
 
 
-def test_a_worker_that_dies_loses_only_its_own_file():
-    results = corpora._in_workers(dies_over_two, range(8), workers=2, progress=False, label="")
-    assert [item.notes for item in results if not item.reason] == [0, 1, 3, 4, 5, 6, 7]
-    assert results[2].reason == "ended the process that read it"
+def test_the_other_rules_for_copies(family):
+    grouped = collect(family, duplicates="group", near_duplicates="keep")
+    assert grouped.duplicates == ()
+    assert len(grouped.pieces) == 16
+    assert len(set(splits_of(grouped, "00", "copy 1", "copy 2"))) == 1
+    assert {piece.group for piece in grouped.pieces if "near" in piece.id} == {""}
+    dropped = collect(family, near_duplicates="drop")
+    assert dropped.near_duplicates == (("near 20.mid", "00.mid"), ("near 40.mid", "00.mid"))
+    assert len(dropped.pieces) == 12
+    kept = collect(family, duplicates="keep", near_duplicates="keep")
+    assert len(kept.pieces) == 16
+    assert {piece.group for piece in kept.pieces} == {""}
 
 
-# --- Bach ------------------------------------------------------------------------------------------------
+def test_pieces_are_grouped_by_label_or_pattern(family):
+    files = [SourceFile(path.name, path, labels={"player": str(int(path.stem) % 4)}) for path in family.glob("??.mid")]
+    by_label = collect_files("family", files, CollectOptions(group_by="player", workers=0), progress=False)
+    player_of = {piece.id: piece.labels["player"] for piece in by_label.pieces}
+    split_of_player = {(player_of[piece.id], piece.split) for piece in by_label.pieces}
+    assert len(split_of_player) == 4
+    for path in family.glob("??.mid"):
+        path.rename(family / f"{int(path.stem) % 4}-{path.name}")
+    corpus = collect(family, group_by=r"^(\d)-")
+    assert len({(piece.id[0], piece.split) for piece in corpus.pieces if piece.id[1] == "-"}) == 4
+    with pytest.raises(UserError, match=r"group_by=player is neither a label, .* nor a pattern"):
+        collect(family, group_by="player")
+    with pytest.raises(UserError, match=r"neither one of its labels \(player\)"):
+        collect_files(
+            "f",
+            [SourceFile("a", next(family.iterdir()), labels={"player": "x"})],
+            CollectOptions(group_by="x", workers=0),
+        )
+    with pytest.raises(UserError, match="fits none of the ids"):
+        collect(family, group_by="(nothing like this)")
 
 
-@pytest.fixture(scope="module")
-def bach(tmp_path_factory):
-    root = tmp_path_factory.mktemp("bach")
-    return root, corpora.BachChorales(root, limit=6).collect(progress=False)
+def source_files(folder, split_of):
+    return [SourceFile(path.stem, path, split_of(path.stem)) for path in folder.glob("*.mid")]
 
 
-def test_limit_counts_scores_before_the_rule(bach):
-    root, corpus = bach
-    assert len(corpus.pieces) + len(corpus.rejected) + len(corpus.duplicates) == 6
-    assert "bwv1.6" in {str(item.path) for item in corpus.rejected}  # a horn and four voices
-    assert {path.stem for path in root.glob("*.mid")} == {piece.id for piece in corpus.pieces}
+def test_an_official_split_is_kept_and_copies_across_it_are_counted(family, caplog):
+    official = {"copy 1": "test", "near 20": "validation", "01": "validation", "02": "test", "copy 2": None, "03": None}
+    files = source_files(family, lambda stem: official.get(stem, "train"))
+    with caplog.at_level(logging.WARNING):
+        corpus = collect_files("family", files, CollectOptions(workers=0), progress=False)
+    found = {piece.id: piece.split for piece in corpus.pieces}
+    assert {key: found[key] for key in official if official[key]} == {
+        key: split for key, split in official.items() if split
+    }
+    assert found["00"] == "train"
+    assert corpus.duplicates == (("copy 2", "00"),)
+    assert found["03"] == "train"  # one piece without an official split cannot be split
+    assert corpus.straddling == 2  # the copies, and the near copies
+    assert "2 groups of copies stand in more than one official split" in caplog.text
+    assert "more than one official split" in corpus.summary()
+    shuffled = files.copy()
+    random.Random(1).shuffle(shuffled)
+    assert collect_files("family", shuffled, CollectOptions(workers=0), progress=False) == corpus
+    with pytest.raises(UserError, match="no piece of the official split validation and test"):
+        collect_files("family", source_files(family, lambda stem: "train"), CollectOptions(workers=0), progress=False)
+    with caplog.at_level(logging.WARNING):
+        collect_files("family", files, CollectOptions(workers=0, group_by="(.)$"), progress=False)
+    assert "sets the official split of family aside" in caplog.text
 
 
-def test_exported_notes_are_those_of_music21(bach):
-    from music21 import converter
-
-    _, corpus = bach
-    sources = corpora._bach_sources()
-    for piece in corpus.pieces:
-        score = load_score(piece.path)
-        assert [track.name for track in score.tracks] == list(chorales.VOICES)
-        assert [track.program for track in score.tracks] == list(chorales.PROGRAMS)
-        for track, part in zip(score.tracks, converter.parse(sources[piece.id], forceSource=True).parts, strict=True):
-            measures = list(part.getElementsByClass("Measure"))
-            shift = measures[0].barDuration.quarterLength - measures[0].duration.quarterLength
-            expected = [
-                ((note.offset + shift) * 480, note.quarterLength * 480, note.pitch.midi)
-                for note in part.stripTies().flatten().notes
-            ]
-            assert [(note.time, note.duration, note.pitch) for note in track.notes] == expected
-        assert set(note_arrays(score)["velocity"]) == {80}
-        assert [tempo.qpm for tempo in score.tempos] == [80]
+def test_the_source_s_groups_count(family):
+    files = [SourceFile(path.stem, path, group=path.stem[0]) for path in family.glob("*.mid")]
+    corpus = collect_files("family", files, CollectOptions(workers=0, near_duplicates="keep"), progress=False)
+    assert {piece.group for piece in corpus.pieces} == {"0", "1", "n"}
+    assert len({(piece.group, piece.split) for piece in corpus.pieces}) == 3
 
 
-def test_a_pickup_ends_a_whole_first_bar(bach):
-    from music21 import converter
-
-    _, corpus = bach
-    sources = corpora._bach_sources()
-    with_pickup = 0
-    for piece in corpus.pieces:
-        score = load_score(piece.path)
-        starts = set(bar_starts(score).tolist())
-        measures = list(converter.parse(sources[piece.id], forceSource=True).parts[0].getElementsByClass("Measure"))
-        shift = measures[0].barDuration.quarterLength - measures[0].duration.quarterLength
-        with_pickup += shift > 0
-        whole = [measure for measure in measures if measure.duration == measure.barDuration]
-        assert whole
-        assert {int((measure.offset + shift) * 480) for measure in whole} <= starts
-        assert note_arrays(score)["onset"][0] == shift * 480
-        assert statistics.bars_with_voices(score) > 0.9
-    assert with_pickup >= 2
-
-
-def music21_score(voices, names=chorales.VOICES):
-    """A music21 score of tinyNotation lines."""
-    from music21 import converter, stream
-
-    score = stream.Score()
-    for line, name in zip(voices, names, strict=True):
-        part = converter.parse(f"tinynotation: {line}")
-        part.partName = name
-        score.insert(0, part)
-    return score
-
-
-def test_ties_merge_and_a_short_bar_gets_a_metre_of_its_own():
-    from music21 import note, stream
-
-    score = music21_score(["4/4 c'1~ c'4 d' e' f' g'1"] * 4)
-    for part in score.parts:
-        last = part.getElementsByClass("Measure")[2]
-        part.remove(last)
-        short = stream.Measure(number=3)
-        short.append(note.Note("A4", quarterLength=1.5))
-        part.insert(8, short)
-        part.insert(9.5, last)
-    found = chorales.chorale_score(score)
-    assert [(item.time, item.numerator, item.denominator) for item in found.time_signatures] == [
-        (0, 4, 4),
-        (8 * 480, 3, 8),
-        (round(9.5 * 480), 4, 4),
+def test_bad_files_change_nothing_for_the_good_ones(tmp_path):
+    clean, dirty = tmp_path / "clean", tmp_path / "dirty"
+    for index in range(40):
+        save_score(tune(index), clean / f"{index:02}.mid")
+    shutil.copytree(clean, dirty)
+    good = (clean / "00.mid").read_bytes()
+    bad = [b"", b"words", good[:-9], good[:12] + b"\xe7\x28" + good[14:]]
+    for place, data in enumerate(bad):
+        (dirty / f"{place}0 bad.mid").write_bytes(data)
+    clean_corpus, dirty_corpus = collect(clean), collect(dirty)
+    assert [(piece.id, piece.split, piece.sha256) for piece in dirty_corpus.pieces] == [
+        (piece.id, piece.split, piece.sha256) for piece in clean_corpus.pieces
     ]
-    assert bar_starts(found).tolist() == [0, 4 * 480, 8 * 480, round(9.5 * 480)]
-    assert found.tracks[0].notes[0].duration == 5 * 480
+    assert [item.kind for item in dirty_corpus.rejected] == ["unreadable", "unreadable", "truncated", "smpte"]
+    assert "1 truncated" in dirty_corpus.summary()
 
 
-def test_what_is_no_chorale_says_why():
-    from midifactory.music.score import UnreadableMidi
-
-    with pytest.raises(UnreadableMidi, match="parts: Horn, Alto"):
-        chorales.chorale_score(music21_score(["4/4 c1", "4/4 c1"], ["Horn", "Alto"]))
-    with pytest.raises(UnreadableMidi, match="Tenor is silent"):
-        chorales.chorale_score(music21_score(["4/4 c1", "4/4 c1", "4/4 r1", "4/4 c1"]))
-
-
-def test_a_finished_cache_opens_without_music21(bach, monkeypatch):
-    root, corpus = bach
-    monkeypatch.setattr(corpora, "_bach_sources", lambda: pytest.fail("exported again"))
-    start = time.perf_counter()
-    assert corpora.BachChorales(root, limit=6).collect(progress=False) == corpus
-    assert time.perf_counter() - start < 0.3
-    fewer = corpora.BachChorales(root, limit=5).collect(progress=False)
-    assert {piece.id for piece in fewer.pieces} < {piece.id for piece in corpus.pieces}
-
-
-def test_an_interrupted_export_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    whole = corpora.BachChorales(tmp_path / "whole", limit=6).collect(progress=False)
-    real = corpora.chorale_score
-    converted = []
-
-    def interrupted(source):
-        if len(converted) == 2:
-            raise KeyboardInterrupt
-        converted.append(source)
-        return real(source)
-
-    root = tmp_path / "again"
-    monkeypatch.setattr(corpora, "chorale_score", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        corpora.BachChorales(root, limit=6).collect(progress=False)
-    first = {path.name: path.stat().st_mtime_ns for path in root.glob("*.mid")}
-    assert first
-    monkeypatch.setattr(corpora, "chorale_score", real)
-    corpus = corpora.BachChorales(root, limit=6).collect(progress=False)
-    assert [(piece.id, piece.split, piece.notes) for piece in corpus.pieces] == [
-        (piece.id, piece.split, piece.notes) for piece in whole.pieces
-    ]
-    assert {name: (root / name).stat().st_mtime_ns for name in first} == first
-
-
-@pytest.mark.parametrize("change", [{"format": -1}, {"music21": "1.0"}, None])
-def test_a_cache_of_another_version_is_exported_again(bach, tmp_path, change):
-    root, corpus = bach
-    index = json.loads((root / "index.json").read_text(encoding="utf-8"))
-    text = json.dumps(index | change) if change else "{broken"
-    (tmp_path / "index.json").write_text(text, encoding="utf-8")
-    stale = tmp_path / corpus.pieces[0].path.name
-    save_score(melody([1, 2, 3]), stale)
-    mine = tmp_path / "my own.mid"
-    mine.write_bytes(b"not of the export")
-    found = corpora.BachChorales(tmp_path, limit=6).collect(progress=False)
-    assert [piece.notes for piece in found.pieces] == [piece.notes for piece in corpus.pieces]
-    assert stale.read_bytes() == corpus.pieces[0].path.read_bytes()
-    assert mine.read_bytes() == b"not of the export"
-
-
-def test_a_root_that_cannot_be_written(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be written"):
-        corpora.BachChorales(tmp_path / "file", limit=6).collect(progress=False)
-
-
-@pytest.mark.slow
-def test_all_chorales_are_those_of_the_committed_manifest(tmp_path):
-    source = corpora.BachChorales(tmp_path)
-    corpus = source.collect(progress=False)
-    assert len(corpus.pieces) == corpora.EXPECTED_COUNT
-    manifest = Path(corpora.__file__).with_name("bach_chorales.csv").read_text(encoding="utf-8")
-    assert source.manifest(progress=False) == manifest
-    assert set(corpora.NEAR_COPIES.items()) <= set(corpus.duplicates)
-    for piece in corpus.pieces:
-        assert len(load_score(piece.path).tracks) == 4
+def test_an_archive_is_unpacked_first(family, tmp_path_factory, monkeypatch):
+    outside = tmp_path_factory.mktemp("outside")
+    archive = shutil.make_archive(str(outside / "family"), "zip", family)
+    monkeypatch.chdir(outside)
+    corpus = collect(None, archive=archive)
+    assert corpus.name == "family"
+    assert [(piece.id, piece.split) for piece in corpus.pieces] == [(p.id, p.split) for p in collect(family).pieces]
+    assert (outside / "outputs/corpora/family/00.mid").is_file()
+    assert len(collect(outside / "here", archive=archive).pieces) == len(corpus.pieces)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import pickle
 import struct
 
 import numpy as np
@@ -110,7 +111,7 @@ def huge_delta_time() -> bytes:
     [
         (b"", "not a valid MIDI file"),
         (b"these are words, not music\n" * 20, "not a valid MIDI file"),
-        (b"MThd\x00\x00\x00\x06\x00", "not a valid MIDI file"),
+        (b"MThd\x00\x00\x00\x06\x00", "truncated: the header"),
         (make_score([]).dumps_midi(), "no notes"),
         (
             make_score([(0, 480, 60)]).dumps_midi()[:12] + b"\x00\x00" + make_score([(0, 480, 60)]).dumps_midi()[14:],
@@ -134,3 +135,15 @@ def test_a_missing_file_and_a_named_pipe_are_refused(tmp_path):
         os.mkfifo(tmp_path / "pipe.mid")
         with pytest.raises(scores.UnreadableMidi, match="not a regular file"):
             scores.load_score(tmp_path / "pipe.mid")
+
+
+def test_a_refusal_keeps_its_kind_between_processes():
+    error = pickle.loads(pickle.dumps(scores.UnreadableMidi("3 notes, more than 2", "too_many_notes")))
+    assert (str(error), error.kind) == ("3 notes, more than 2", "too_many_notes")
+
+
+def test_limits_hold_for_a_file_that_is_loaded(tmp_path):
+    scores.save_score(make_score([(0, 480, 60), (480, 240, 67)]), tmp_path / "a.mid")
+    with pytest.raises(scores.UnreadableMidi, match="2 notes, more than 1") as error:
+        scores.load_score(tmp_path / "a.mid", scores.Limits(max_notes=1))
+    assert error.value.kind == "too_many_notes"

@@ -1,69 +1,127 @@
-"""Collections of pieces: a folder of MIDI files, or the Bach chorales that music21 carries.
+"""Collections of pieces: what a source offers, read, freed of copies by musical content, and split by piece.
 
-Both are read in worker processes, freed of copies by musical content, and split by piece, so that no
-music of the validation or test split is heard in training.
+No music of the validation or test split is heard in training: exact copies are dropped, near copies and pieces of one
+group stand in one split.
 """
 
-import csv
-import hashlib
-import io
-import json
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
-from multiprocessing import get_context
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from symusic import Score
-from tqdm import tqdm
 
-from midifactory import files
 from midifactory.errors import UserError
-from midifactory.music.chorales import chorale_score
-from midifactory.music.score import UnreadableMidi, bar_count, load_score, note_arrays, save_score
+from midifactory.music.archives import SUFFIXES, unpack
+from midifactory.music.duplicates import group_by_pattern, near_duplicate_groups
+from midifactory.music.scan import MIDI_SUFFIXES, Scanned, midi_files, printable, scan_files
+from midifactory.music.score import Limits
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SPLITS = ("train", "validation", "test")
-MIDI_SUFFIXES = (".mid", ".midi")
-# Up to here, reading in this process is over before a worker process has started.
-FEW_FILES = 32
+COPY_RULES = ("drop", "group", "keep")
+ARCHIVES_ROOT = Path("outputs/corpora")
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One usable MIDI file. `id` is unique in its corpus: a relative path or a catalogue number."""
+    """One usable MIDI file. `id` is unique in its corpus: a relative path or a catalogue number.
+
+    `sha256` is of the file's bytes. Pieces of one `group` share a split; "" is a piece on its own.
+    """
 
     id: str
     path: Path
     split: str
     notes: int
+    sha256: str = ""
+    group: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file that a source offers: its id, where it lies, the official split, a group and labels, where known."""
+
+    id: str
+    path: Path
+    split: str | None = None
+    group: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A file that holds no usable music, and why."""
+    """A file that holds no usable music, and why: the type of the reason (see music/scan.py) and the reason."""
 
     path: Path
     reason: str
+    kind: str = "unreadable"
+
+
+@dataclass(frozen=True)
+class CollectOptions:
+    """How `collect_files` reads, deduplicates and splits.
+
+    limit            the first so many files of the source
+    fractions, seed  of the split, where the source has no official one
+    workers          processes: None for one per core; 0 for this one, which a hostile file can then hang or end
+    limits           what one file may cost
+    duplicates       exact copies by content: drop all but one, group them in one split, or keep them as if different
+    near_duplicates  the same for near copies (music/duplicates.py), exact ones that were kept included
+    group_by         pieces of equal value share a split: a label of the source, or a regular expression with one group
+                     that is searched in the ids. It sets an official split aside
+    cache_root       folder that remembers what was read; None reads every file each time
+
+    Raises UserError for a value that is out of range.
+    """
+
+    limit: int | None = None
+    fractions: Sequence[float] = (0.8, 0.1, 0.1)
+    seed: int = 0
+    workers: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    duplicates: str = "drop"
+    near_duplicates: str = "group"
+    group_by: str | None = None
+    cache_root: str | os.PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UserError(f"data.limit={self.limit} takes no files; set it to 1 or more, or to null for all")
+        if self.workers is not None and self.workers < 0:
+            raise UserError(f"workers={self.workers} is negative; set 0 for this process alone, or null for all cores")
+        _check_fractions(self.fractions)
+        for name, rule in (("duplicates", self.duplicates), ("near_duplicates", self.near_duplicates)):
+            if rule not in COPY_RULES:
+                raise UserError(f"data.{name}={rule} is unknown; use one of {', '.join(COPY_RULES)}")
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """What was found: every file is a piece, or rejected, or a duplicate (dropped id, kept id)."""
+    """What was found: every file is a piece, rejected, or a dropped copy.
+
+    `duplicates` and `near_duplicates` are (dropped id, kept id). `near_groups` are the ids of near copies, kept or
+    dropped. `straddling` counts groups of copies that an official split tears apart. `entries` are all files with
+    what was found in them, for the manifest.
+    """
 
     name: str
     pieces: tuple[Piece, ...]
     rejected: tuple[Rejected, ...]
     duplicates: tuple[tuple[str, str], ...]
+    near_duplicates: tuple[tuple[str, str], ...] = ()
+    near_groups: tuple[tuple[str, ...], ...] = ()
+    straddling: int = 0
+    entries: tuple[tuple[SourceFile, Scanned], ...] = field(default=(), repr=False, compare=False)
 
     def of(self, split: str) -> tuple[Piece, ...]:
         """The pieces of "train", "validation" or "test", in the corpus's order."""
@@ -72,284 +130,222 @@ class Corpus:
         return tuple(piece for piece in self.pieces if piece.split == split)
 
     def summary(self) -> str:
-        """Two lines for a log: pieces and notes, how they are split, and what was left out."""
+        """A few lines for a log: pieces and notes, how they are split, what was left out, and what shares a split."""
         parts = ", ".join(f"{len(self.of(split))} {split}" for split in SPLITS)
         notes = sum(piece.notes for piece in self.pieces)
-        return (
-            f"{self.name}: {len(self.pieces)} pieces, {notes} notes ({parts})\n"
-            f"left out: {len(self.rejected)} rejected, {len(self.duplicates)} duplicates"
+        kinds = ", ".join(
+            f"{count} {kind}" for kind, count in Counter(item.kind for item in self.rejected).most_common()
+        )
+        lines = [
+            f"{self.name}: {len(self.pieces)} pieces, {notes} notes ({parts})",
+            f"left out: {len(self.rejected)} rejected{f' ({kinds})' if kinds else ''}, "
+            f"{len(self.duplicates)} duplicates, {len(self.near_duplicates)} near-duplicates",
+        ]
+        if self.near_groups:
+            inside = sum(map(len, self.near_groups))
+            lines.append(f"near-duplicates: {inside} pieces in {len(self.near_groups)} groups")
+        if self.straddling:
+            lines.append(f"warning: {self.straddling} groups of copies stand in more than one official split")
+        return "\n".join(lines)
+
+    def manifest(self) -> "pa.Table":
+        """One row for every file; the columns are described in midifactory.music.manifest."""
+        from midifactory.music.manifest import columns_of, manifest_table  # pyarrow takes a while to import
+
+        pieces = {piece.id: piece for piece in self.pieces}
+        duplicates, near_duplicates = dict(self.duplicates), dict(self.near_duplicates)
+        rows: list[dict[str, Any]] = []
+        for file, found in self.entries:
+            outcome: dict[str, Any] = {"outcome": "rejected"}
+            if piece := pieces.get(file.id):
+                outcome = {"outcome": "kept", "split": piece.split, "group": piece.group or None}
+            elif file.id in duplicates:
+                outcome = {"outcome": "duplicate", "duplicate_of": duplicates[file.id]}
+            elif file.id in near_duplicates:
+                outcome = {"outcome": "near_duplicate", "duplicate_of": near_duplicates[file.id]}
+            identity = {"id": file.id, "path": printable(os.fspath(file.path)), "labels": dict(file.labels)}
+            rows.append(identity | columns_of(found) | outcome)
+        return manifest_table(rows)
+
+
+def collect_files(name: str, files: Sequence[SourceFile], options: CollectOptions, progress: bool = True) -> Corpus:
+    """Read, deduplicate and split `files`, which every source ends in; the result is sorted by id.
+
+    An official split is kept as published, even where copies stand on both sides of it, since numbers must stay
+    comparable; a warning then counts them, and Corpus.straddling too.
+
+    Raises UserError where no file can be used, a split would be empty or `group_by` fits nothing.
+    """
+    chosen = sorted(files[: options.limit], key=lambda file: file.id)
+    found = scan_files(
+        name,
+        [file.path for file in chosen],
+        limits=options.limits,
+        workers=options.workers,
+        cache_root=options.cache_root,
+        progress=progress,
+    )
+    return assemble(name, list(zip(chosen, found, strict=True)), options)
+
+
+def assemble(name: str, entries: Sequence[tuple[SourceFile, Scanned]], options: CollectOptions) -> Corpus:
+    """The corpus of files that were read, in the order of `entries`, the first of equal copies kept."""
+    usable = {file.id: (file, found) for file, found in entries if not found.kind}
+    if len({file.id for file, _ in entries}) < len(entries):
+        raise ValueError(f"{name}: two files have the same id")
+    if entries and not usable:
+        file, found = entries[0]
+        raise UserError(
+            f"none of the {len(entries)} MIDI files of {name} can be used "
+            f"(the first, {file.id}: {found.reason}); add files that can"
+        )
+    official = {key: file.split for key, (file, _) in usable.items() if file.split}
+    if unknown := set(official.values()) - set(SPLITS):
+        raise ValueError(f"{name}: unknown splits {sorted(unknown)}; a source gives {', '.join(SPLITS)} or None")
+    if options.group_by is not None and official:
+        log.warning("data.group_by=%s sets the official split of %s aside", options.group_by, name)
+        official = {}
+
+    first_of = _first_copies({key: found.digest for key, (_, found) in usable.items()}, official)
+    kept = [key for key, first in first_of.items() if options.duplicates != "drop" or key == first]
+    groups = _named_groups({key: usable[key][0] for key in kept}, options.group_by)
+    straddling = _straddling(_gather({key: found.digest for key, (_, found) in usable.items()}), official)
+    if options.duplicates == "group":
+        groups += _gather({key: first_of[key] for key in kept})
+
+    near_groups: list[tuple[str, ...]] = []
+    near_first: dict[str, str] = {}
+    if options.near_duplicates != "keep":
+        signatures = {key: np.frombuffer(usable[key][1].signature, "<u4") for key in kept if usable[key][1].signature}
+        near_groups = near_duplicate_groups(signatures)
+        straddling += _straddling([group for group in near_groups if _differ(group, usable)], official)
+        if options.near_duplicates == "group":
+            groups += near_groups
+        else:
+            near_of = {key: str(place) for place, group in enumerate(near_groups) for key in sorted(group)}
+            near_first = {key: first for key, first in _first_copies(near_of, official).items() if key != first}
+            kept = [key for key in kept if key not in near_first]
+    if straddling:
+        log.warning(
+            "%s: %d groups of copies stand in more than one official split, which is kept as published",
+            name,
+            straddling,
         )
 
+    group_of = _components(kept, groups)
+    splits = _split(kept, group_of, official, options)
+    names = _group_names(group_of, usable)
+    return Corpus(
+        name=name,
+        pieces=tuple(
+            Piece(key, file.path, splits[key], found.notes, found.sha256, names[key], file.labels)
+            for key, (file, found) in ((key, usable[key]) for key in kept)
+        ),
+        rejected=tuple(Rejected(file.path, found.reason, found.kind) for file, found in entries if found.kind),
+        duplicates=tuple(
+            (key, first) for key, first in first_of.items() if options.duplicates == "drop" and key != first
+        ),
+        near_duplicates=tuple(near_first.items()),
+        near_groups=tuple(near_groups),
+        straddling=straddling,
+        entries=tuple(entries),
+    )
 
-def split_pieces(ids: Iterable[str], fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0) -> dict[str, str]:
+
+def split_pieces(
+    ids: Iterable[str],
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+    group_of: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     """Assign every id to "train", "validation" or "test"; the order of `ids` does not matter.
 
-    The two smaller splits are rounded to whole pieces, each split gets at least one, train takes the rest.
-    Raises UserError for fewer than 3 different ids, or for fractions that are not three positive numbers with sum 1.
+    Ids of one group (by default each is its own) share a split. The two smaller splits are filled with whole groups in
+    a seeded order, those that still fit, up to the rounded number of pieces or as near to it as one more small group
+    brings them; each gets at least one group, and train the rest.
+    Raises UserError for fewer than 3 groups, or for fractions that are not three positive numbers with sum 1.
     """
     _check_fractions(fractions)
     ordered = sorted(set(ids))
-    if len(ordered) < len(SPLITS):
+    members: dict[str, list[str]] = {}
+    for key in ordered:
+        members.setdefault(group_of[key] if group_of else key, []).append(key)
+    if len(members) < len(SPLITS):
+        what = "pieces" if len(members) == len(ordered) else "groups of pieces"
         raise UserError(
-            f"{len(ordered)} pieces cannot fill train, validation and test; at least 3 are needed: "
+            f"{len(members)} {what} cannot fill train, validation and test; at least 3 are needed: "
             "add MIDI files (copies and unreadable files do not count)"
         )
     sizes = {split: max(1, round(len(ordered) * share)) for split, share in zip(SPLITS[1:], fractions[1:], strict=True)}
     while sum(sizes.values()) >= len(ordered):  # lopsided fractions of a few pieces: leave one to train
         sizes[max(sizes, key=lambda split: sizes[split])] -= 1
-    labels = [split for split, size in sizes.items() for _ in range(size)]
-    labels += [SPLITS[0]] * (len(ordered) - len(labels))
-    order = np.random.default_rng(seed).permutation(len(ordered))
-    return {ordered[position]: label for position, label in zip(order, labels, strict=True)}
-
-
-def content_hash(score: Score, any_key: bool = False) -> str:
-    """SHA-256 of the music: onset and duration of every note as fractions of a quarter, pitch, program or drums.
-
-    Ticks per quarter, file type, track names, tempo and velocities do not count, so a copy saved by another
-    program has the same hash. With `any_key` a transposed copy has it too.
-    """
-    notes = note_arrays(score)
-    pitch = notes["pitch"]
-    pitched = notes["program"] >= 0
-    if any_key and pitched.any():
-        pitch = np.where(pitched, pitch - pitch[pitched].min(), pitch)
-    order = np.lexsort((notes["duration"], notes["program"], pitch, notes["onset"]))
-    columns = [pitch, notes["program"]]
-    for ticks in (notes["onset"], notes["duration"]):
-        divisor = np.gcd(ticks, score.ticks_per_quarter)
-        columns += [ticks // divisor, score.ticks_per_quarter // divisor]  # numerator and denominator in quarters
-    return hashlib.sha256(np.stack(columns)[:, order].astype("<i8").tobytes()).hexdigest()
+    groups = list(members.values())
+    waiting = [groups[place] for place in np.random.default_rng(seed).permutation(len(groups))]
+    splits = dict.fromkeys(ordered, SPLITS[0])
+    for still_to_fill, (split, size) in zip((2, 1), sizes.items(), strict=True):
+        taken: list[list[str]] = []
+        left: list[list[str]] = []
+        filled = 0
+        for group in waiting:
+            if filled + len(group) <= size and len(waiting) - len(taken) > still_to_fill:
+                taken.append(group)
+                filled += len(group)
+            else:
+                left.append(group)
+        smallest = min(left, key=len)
+        if not taken or (len(left) > still_to_fill and 2 * (size - filled) > len(smallest)):
+            left.remove(smallest)
+            taken.append(smallest)
+        splits |= {key: split for group in taken for key in group}
+        waiting = left
+    return splits
 
 
 class Folder:
-    """Every .mid and .midi file below `root` (any case), sorted by relative path.
+    """Every .mid, .midi and .kar file below `root` (any case), sorted by relative path, or of an archive.
 
-    `limit` takes the first so many files of the sorted list. `workers` is the number of processes: None for
-    one per core (and none for a few files), 0 for this process, which a crash of the parser would end.
+    With `archive` (.zip, .tar, .tar.gz, ...) it is first unpacked into `root`, by default outputs/corpora and the
+    archive's name. `options` are those of CollectOptions.
     """
 
     def __init__(
         self,
         root: str | os.PathLike[str] | None = None,
         *,
-        limit: int | None = None,
-        fractions: Sequence[float] = (0.8, 0.1, 0.1),
-        seed: int = 0,
-        workers: int | None = None,
+        archive: str | os.PathLike[str] | None = None,
         name: str | None = None,
+        **options: Any,
     ) -> None:
-        _check_numbers(limit, workers)
-        _check_fractions(fractions)
         self.root = root
-        self.limit = limit
-        self.fractions = tuple(fractions)
-        self.seed = seed
-        self.workers = workers
+        self.archive = archive
         self.name = name
+        self.options = CollectOptions(**options)
 
     def collect(self, progress: bool = True) -> Corpus:
-        """Read, deduplicate and split the files; about 1 ms each and core.
+        """Unpack, read, deduplicate and split the files; about 10 ms each and core, less where they are known.
 
         Raises UserError for a root that is not set, missing or a file, for a folder without MIDI files, with only
-        broken ones, or with fewer than 3 different pieces.
+        broken ones, or with fewer than 3 different pieces, and for an archive that cannot be unpacked.
         """
-        if self.root is None or str(self.root) in ("", "???"):
+        root = None if self.root is None or str(self.root) in ("", "???") else Path(self.root).expanduser()
+        if self.archive:
+            root = unpack(self.archive, root or ARCHIVES_ROOT / _stem(self.archive), progress=progress)
+        if root is None:
             raise UserError("data.root is not set: name a folder of MIDI files, for example data.root=my_midis")
-        root = Path(self.root).expanduser()
         if not root.exists():
             raise UserError(f"data.root={root} does not exist; name a folder of MIDI files")
         if not root.is_dir():
             raise UserError(f"data.root={root} is a file, not a folder; name the folder that holds it")
-        paths = dict(_midi_files(root)[: self.limit])
-        if not paths:
-            raise UserError(f"data.root={root} holds no .mid or .midi files; name a folder that does")
-        results = _in_workers(_inspect, list(paths.values()), self.workers, progress, "reading MIDI")
-        inspected = dict(zip(paths, results, strict=True))
-        reasons = [(key, item.reason) for key, item in inspected.items() if item.reason]
-        if len(reasons) == len(inspected):
-            raise UserError(
-                f"none of the {len(reasons)} MIDI files in data.root={root} can be used "
-                f"(the first, {reasons[0][0]}: {reasons[0][1]}); add files that can"
-            )
-        return _assemble(self.name or root.resolve().name, inspected, paths, self.fractions, self.seed)
+        found = [SourceFile(key, path) for key, path in midi_files(root)]
+        if not found:
+            raise UserError(f"data.root={root} holds no {', '.join(MIDI_SUFFIXES)} files; name a folder that does")
+        return collect_files(self.name or root.resolve().name, found, self.options, progress)
 
 
-# --- Bach chorales ---------------------------------------------------------------------------------------
-
-# What music21 10.5 gives; the pieces are listed in bach_chorales.csv beside this file.
-EXPECTED_COUNT = 359
-# Pairs in which at least 90 % of the eighth-note cells of all voices are equal up to transposition: one
-# composition with a passing note or a tie changed. The next pair has 87 %.
-NEAR_COPIES = {
-    "bwv18.5-w": "bwv18.5-lz",
-    "bwv177.4": "bwv117.4",
-    "bwv279": "bwv158.4",
-    "bwv414": "bwv253",
-    "bwv62.6": "bwv274",
-}
-# Raise it with every change of the export, so that older caches are exported again.
-EXPORT_FORMAT = 1
-
-
-class BachChorales:
-    """The four-part chorales by J. S. Bach in the corpus of the music21 package, exported once to `root`.
-
-    Rule: every score of `corpus.getComposer("bach")` (the .rntxt analyses are no scores) with exactly four parts,
-    named Soprano, Alto, Tenor and Bass, each with notes. That leaves out chorales with instruments of their own, the
-    five-part ones and the one keyboard piece. Of chorales with the same music in any key, NEAR_COPIES included, the
-    first by file name is kept, as copies must not fall on two sides of a split. Different harmonisations of one
-    melody are different pieces and stay.
-
-    The MIDI files have one track for each voice, constant velocity, repeats as written once, no grace notes, and one
-    tempo of 80 bpm, since nine in ten encodings give none. A pickup stands at the end of a first whole bar.
-
-    `limit` takes the first so many scores before the rule is applied. `workers` is as for Folder.
-    """
-
-    def __init__(
-        self,
-        root: str | os.PathLike[str] = "outputs/corpora/bach_chorales",
-        *,
-        limit: int | None = None,
-        fractions: Sequence[float] = (0.8, 0.1, 0.1),
-        seed: int = 0,
-        workers: int | None = None,
-    ) -> None:
-        _check_numbers(limit, workers)
-        _check_fractions(fractions)
-        self.root = Path(root).expanduser()
-        self.limit = limit
-        self.fractions = tuple(fractions)
-        self.seed = seed
-        self.workers = workers
-
-    def collect(self, progress: bool = True) -> Corpus:
-        """Open the cache, or export what it lacks: about 10 s on two cores for all, then milliseconds.
-
-        An interrupted export goes on where it stopped. Raises UserError when `root` cannot be written. Paths of
-        rejected scores are file names inside music21's corpus.
-        """
-        inspected = self._exported(progress)
-        paths = {key: self._target(key) if not item.reason else Path(key) for key, item in inspected.items()}
-        return _assemble("bach_chorales", inspected, paths, self.fractions, self.seed)
-
-    def manifest(self, progress: bool = True) -> str:
-        """CSV of every score considered: id, notes, bars, metre, outcome, and the reason or the id it duplicates."""
-        inspected = self._exported(progress)
-        kept_as, _ = _without_duplicates(inspected)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("id", "notes", "bars", "metre", "outcome", "reason"))
-        for key, item in inspected.items():
-            if item.reason:
-                writer.writerow((key, "", "", "", "rejected", item.reason))
-                continue
-            outcome = ("kept", "") if kept_as[key] == key else ("duplicate", kept_as[key])
-            writer.writerow((key, item.notes, item.bars, item.metre, *outcome))
-        return text.getvalue()
-
-    def _target(self, key: str) -> Path:
-        return self.root / f"{key}.mid"
-
-    def _exported(self, progress: bool) -> dict[str, "_Inspected"]:
-        """All scores up to `limit` by id, in the order of their file names, from the index or newly exported."""
-        index = self._read_index()
-        known = {key: _Inspected(**fields) for key, fields in index["scores"].items()} if index else {}
-        wanted = list(known)[: self.limit]
-        total = index["total"] if index else None
-        covered = total is not None and len(wanted) == min(self.limit or total, total)
-        if covered and all(known[key].reason or self._target(key).is_file() for key in wanted):
-            return self._with_near_copies({key: known[key] for key in wanted})
-
-        sources = _bach_sources()
-        wanted = list(sources)[: self.limit]
-        try:
-            if index is None:  # made by another version, or not by this class: nothing there can be reused
-                for key in sources:
-                    self._target(key).unlink(missing_ok=True)
-                self._write_index(None, {})
-            todo = [key for key in wanted if key not in known or not (known[key].reason or self._target(key).is_file())]
-            jobs = [(sources[key], self._target(key)) for key in todo]
-            results = _in_workers(_export_chorale, jobs, self.workers, progress, "exporting chorales")
-            known |= dict(zip(todo, results, strict=True))
-            known = {key: known[key] for key in sources if key in known}
-            self._write_index(len(sources), known)
-        except OSError as error:
-            raise UserError(
-                f"data.root={self.root} cannot be written ({error.strerror}); name another folder"
-            ) from error
-        found = self._with_near_copies({key: known[key] for key in wanted})
-        count = len(_without_duplicates(found)[1])
-        if self.limit is None and count != EXPECTED_COUNT:
-            log.warning("music21 %s gives %d chorales, not %d", version("music21"), count, EXPECTED_COUNT)
-        return found
-
-    @staticmethod
-    def _with_near_copies(found: dict[str, "_Inspected"]) -> dict[str, "_Inspected"]:
-        """`found` with the digest of a near copy replaced by its original's, where both are there."""
-        pairs = {copy: original for copy, original in NEAR_COPIES.items() if copy in found and original in found}
-        return found | {copy: replace(found[copy], digest=found[original].digest) for copy, original in pairs.items()}
-
-    def _read_index(self) -> dict[str, Any] | None:
-        """The index, or None when there is none that this version wrote."""
-        try:
-            index = json.loads((self.root / "index.json").read_text(encoding="utf-8"))
-            fits = (index["format"], index["music21"]) == (EXPORT_FORMAT, version("music21"))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return index if fits else None
-
-    def _write_index(self, total: int | None, scores: dict[str, "_Inspected"]) -> None:
-        """`total` is the number of scores in music21, None while the first export runs."""
-        index = {"format": EXPORT_FORMAT, "music21": version("music21"), "total": total}
-        index["scores"] = {key: asdict(item) for key, item in scores.items()}
-        files.write_text(self.root / "index.json", json.dumps(index, indent=1) + "\n")
-
-
-def _bach_sources() -> dict[str, Path]:
-    """The scores by id, which is the catalogue number; other encodings of the same number keep their suffix."""
-    from music21 import corpus
-
-    paths = sorted((Path(path) for path in corpus.getComposer("bach")), key=lambda path: path.name)
-    return {path.stem if path.suffix == ".mxl" else path.name: path for path in paths if path.suffix != ".rntxt"}
-
-
-def _export_chorale(job: tuple[Path, Path]) -> "_Inspected":
-    """Convert one score of music21 to a MIDI file, unless an interrupted export has already done so."""
-    from music21 import converter
-
-    source, target = job
-    try:
-        score = load_score(target)
-    except UnreadableMidi:
-        try:
-            # forceSource: music21 would otherwise leave a pickle of every score in the temporary folder.
-            score = chorale_score(converter.parse(source, forceSource=True))
-        except UnreadableMidi as error:
-            return _Inspected(reason=str(error))
-        save_score(score, target)
-    metre = score.time_signatures[0]
-    return _Inspected(
-        notes=score.note_num(),
-        digest=content_hash(score, any_key=True),
-        bars=bar_count(score),
-        metre=f"{metre.numerator}/{metre.denominator}",
-    )
-
-
-# --- what both share -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Inspected:
-    """What is known of one file; a `reason` means that it cannot be used."""
-
-    notes: int = 0
-    digest: str = ""
-    bars: int = 0
-    metre: str = ""
-    reason: str = ""
+def _stem(archive: str | os.PathLike[str]) -> str:
+    name = Path(archive).name
+    suffix = max((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), key=len, default="")
+    return name[: len(name) - len(suffix)] or name
 
 
 def _check_fractions(fractions: Sequence[float]) -> None:
@@ -359,126 +355,103 @@ def _check_fractions(fractions: Sequence[float]) -> None:
         raise UserError(f"fractions={list(fractions)} sum to {sum(fractions):g}; make it 1")
 
 
-def _check_numbers(limit: int | None, workers: int | None) -> None:
-    if limit is not None and limit < 1:
-        raise UserError(f"limit={limit} takes no files; set it to 1 or more, or to null for all")
-    if workers is not None and workers < 0:
-        raise UserError(f"workers={workers} is negative; set 0 for this process alone, or null for one per core")
+# --- copies and groups -----------------------------------------------------------------------------------
 
 
-def _midi_files(root: Path) -> list[tuple[str, Path]]:
-    """(id, path) of the MIDI files below `root`, sorted by id; linked folders, which may form loops, are left out."""
-    found = []
-    for folder, _, names in os.walk(root):
-        for name in names:
-            if name.lower().endswith(MIDI_SUFFIXES):
-                path = Path(folder, name)
-                relative = path.relative_to(root).as_posix()
-                # A name that is not UTF-8 could not be printed or written to an index.
-                found.append((relative.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"), path))
-    return sorted(found)
+def _first_copies(music_of: Mapping[str, str], official: Mapping[str, str]) -> dict[str, str]:
+    """For every id the first id with the same music, which may be itself.
+
+    Copies in different official splits are each their own first; a copy without one goes to one that has it.
+    """
+    firsts: dict[str, dict[str | None, str]] = {}
+    first_of = {}
+    for key in sorted(music_of, key=lambda key: key not in official):
+        same = firsts.setdefault(music_of[key], {})
+        split = official.get(key)
+        first_of[key] = same.setdefault(split, key) if split or not same else next(iter(same.values()))
+    return {key: first_of[key] for key in music_of}
 
 
-def _inspect(path: Path) -> _Inspected:
+def _gather(value_of: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """The ids of each value that is not empty."""
+    groups: dict[str, list[str]] = {}
+    for key, value in value_of.items():
+        if value:
+            groups.setdefault(value, []).append(key)
+    return [tuple(group) for group in groups.values()]
+
+
+def _differ(group: Sequence[str], usable: Mapping[str, tuple[SourceFile, Scanned]]) -> bool:
+    return len({usable[key][1].digest for key in group}) > 1
+
+
+def _straddling(groups: Sequence[Sequence[str]], official: Mapping[str, str]) -> int:
+    return sum(len({official[key] for key in group if key in official}) > 1 for group in groups)
+
+
+def _named_groups(chosen: Mapping[str, SourceFile], group_by: str | None) -> list[tuple[str, ...]]:
+    """The groups that the source names, and those of the label or pattern `group_by`."""
+    groups = _gather({key: file.group for key, file in chosen.items()})
+    if group_by is None:
+        return groups
+    labels = sorted({label for file in chosen.values() for label in file.labels})
+    if group_by in labels:
+        return groups + _gather({key: file.labels.get(group_by, "") for key, file in chosen.items()})
     try:
-        score = load_score(path)
-    except UnreadableMidi as error:
-        return _Inspected(reason=str(error))
-    return _Inspected(notes=score.note_num(), digest=content_hash(score))
+        found = group_by_pattern(chosen, group_by)
+    except UserError as error:
+        known = f"one of its labels ({', '.join(labels)})" if labels else "a label, as this corpus has none,"
+        raise UserError(f"data.group_by={group_by} is neither {known} nor a pattern with one group: {error}") from error
+    if not any(found.values()):
+        raise UserError(f"data.group_by={group_by} fits none of the ids, such as {min(chosen)}; mend the pattern")
+    return groups + _gather(found)
 
 
-def _without_duplicates(inspected: dict[str, _Inspected]) -> tuple[dict[str, str], list[str]]:
-    """For every usable id the first id with the same music, and the ids that are their own first."""
-    first: dict[str, str] = {}
-    kept_as = {key: first.setdefault(item.digest, key) for key, item in inspected.items() if not item.reason}
-    return kept_as, list(first.values())
+def _components(ids: Sequence[str], groups: Iterable[Sequence[str]]) -> dict[str, str]:
+    """For every id the first of all ids that chains of `groups` connect it with."""
+    parent = {key: key for key in ids}
+
+    def root(key: str) -> str:
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
+        return key
+
+    for group in groups:
+        present = [key for key in group if key in parent]
+        for key in present[1:]:
+            low, high = sorted((root(present[0]), root(key)))
+            parent[high] = low
+    return {key: root(key) for key in ids}
 
 
-def _assemble(
-    name: str,
-    inspected: dict[str, _Inspected],
-    paths: dict[str, Path],
-    fractions: Sequence[float],
-    seed: int,
-) -> Corpus:
-    kept_as, kept = _without_duplicates(inspected)
-    splits = split_pieces(kept, fractions, seed)
-    return Corpus(
-        name=name,
-        pieces=tuple(Piece(key, paths[key], splits[key], inspected[key].notes) for key in kept),
-        rejected=tuple(Rejected(paths[key], item.reason) for key, item in inspected.items() if item.reason),
-        duplicates=tuple((key, first) for key, first in kept_as.items() if key != first),
-    )
+def _group_names(group_of: Mapping[str, str], usable: Mapping[str, tuple[SourceFile, Scanned]]) -> dict[str, str]:
+    """For every id the source's name of its group, else the first id of it, "" for an id on its own."""
+    sizes = Counter(group_of.values())
+    names: dict[str, str] = {}
+    for key, group in group_of.items():
+        if given := usable[key][0].group:
+            names[group] = min(names.get(group, given), given)
+    return {key: names.get(group, group if sizes[group] > 1 else "") for key, group in group_of.items()}
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # spawn: a fork of a process with torch's or a notebook's threads can hang.
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-
-
-def _in_workers(
-    task: Callable[[Any], _Inspected], items: Sequence[Any], workers: int | None, progress: bool, label: str
-) -> list[_Inspected]:
-    """`task` of every item, in the order of `items`; an item that ends its worker process is rejected."""
-    results: dict[int, _Inspected] = {}
-    with tqdm(total=len(items), desc=label, unit="file", disable=not progress) as bar:
-
-        def done(index: int, result: _Inspected) -> None:
-            results[index] = result
-            bar.update()
-
-        few = workers is None and len(items) <= FEW_FILES
-        if not items or workers == 0 or few or not _fill_from_pool(task, items, workers, done):
-            for index, item in enumerate(items):
-                done(index, task(item))
-        _retry_alone(task, items, [index for index in range(len(items)) if index not in results], done)
-    return [results[index] for index in range(len(items))]
-
-
-def _fill_from_pool(
-    task: Callable[[Any], _Inspected],
-    items: Sequence[Any],
-    workers: int | None,
-    done: Callable[[int, _Inspected], None],
-) -> bool:
-    """Work through `items` until all are done or a worker dies; False where no worker process can start."""
-    pool = _pool(min(workers or os.cpu_count() or 1, len(items)))
-    try:
-        try:
-            pool.submit(os.getpid).result()
-        except BrokenProcessPool:
-            log.warning('worker processes cannot start (a script needs `if __name__ == "__main__":`); using none')
-            return False
-        try:
-            futures = {pool.submit(task, item): index for index, item in enumerate(items)}
-        except BrokenProcessPool:
-            return True
-        for future in as_completed(futures):
-            # What was finished before a worker died is kept, the rest gets its second try.
-            with suppress(BrokenProcessPool):
-                done(futures[future], future.result())
-        return True
-    finally:
-        pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for the whole queue
-
-
-def _retry_alone(
-    task: Callable[[Any], _Inspected],
-    items: Sequence[Any],
-    unfinished: Sequence[int],
-    done: Callable[[int, _Inspected], None],
-) -> None:
-    """One item at a time in a single process, a fresh one after each death, so that the culprit is certain."""
-    pool: ProcessPoolExecutor | None = None
-    try:
-        for index in unfinished:
-            pool = pool or _pool(1)
-            try:
-                done(index, pool.submit(task, items[index]).result())
-            except BrokenProcessPool:
-                done(index, _Inspected(reason="ended the process that read it"))
-                pool.shutdown()
-                pool = None
-    finally:
-        if pool:
-            pool.shutdown(cancel_futures=True)
+def _split(
+    ids: Sequence[str], group_of: Mapping[str, str], official: Mapping[str, str], options: CollectOptions
+) -> dict[str, str]:
+    """The split of every id: the official one, else that of an official piece of its group, else a seeded one."""
+    if not official:
+        return split_pieces(ids, options.fractions, options.seed, group_of)
+    of_group: dict[str, str] = {}
+    for key in sorted(official.keys() & group_of.keys()):
+        of_group.setdefault(group_of[key], official[key])
+    splits = {key: official.get(key) or of_group.get(group_of[key], "") for key in ids}
+    free = [key for key, split in splits.items() if not split]
+    if len({group_of[key] for key in free}) >= len(SPLITS):
+        splits |= split_pieces(free, options.fractions, options.seed, group_of)
+    splits = {key: split or SPLITS[0] for key, split in splits.items()}
+    if empty := [split for split in SPLITS if split not in splits.values()]:
+        raise UserError(
+            f"no piece of the official split {' and '.join(empty)} is among the {len(ids)} that were read; "
+            f"raise data.limit={options.limit} or add the missing files"
+        )
+    return splits

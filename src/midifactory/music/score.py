@@ -5,6 +5,8 @@ swallow bar tokens (MidiTok's rests do), a Score cannot.
 """
 
 import os
+import struct
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,42 +14,139 @@ import numpy as np
 from symusic import Score, TimeSignature
 
 from midifactory import files
+from midifactory.errors import UserError
 
 DEFAULT_TEMPO_BPM = 120.0  # the MIDI standard's tempo where a file names none
-# MIDI allows months of silence in a few bytes, and a tokenizer would write it all down.
-MAX_HOURS = 2.0
-MAX_NOTES = 200_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one file may cost; a file beyond a limit is refused with a reason.
+
+    `max_tokens` is for the token store, and `seconds_per_file` and `memory_megabytes` for worker processes
+    (music/workers.py); the others hold wherever a file is read. Raises UserError for a limit that is not above 0.
+    """
+
+    max_megabytes: float = 5.0
+    max_tracks: int = 128
+    max_notes: int = 200_000
+    # MIDI allows months of silence in a few bytes, and a tokenizer would write it all down.
+    max_hours: float = 2.0
+    max_tokens: int = 200_000
+    seconds_per_file: float = 2.0
+    memory_megabytes: float = 500.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise UserError(f"data.limits.{name}={value} lets no file pass; set it to a number above 0")
 
 
 class UnreadableMidi(ValueError):
-    """A file that holds no usable music; the message is the reason, without the path."""
+    """A file that holds no usable music; the message is the reason, without the path, `kind` the reason's type."""
+
+    def __init__(self, reason: str, kind: str = "unreadable") -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:  # else a worker process would lose the kind
+        return type(self), (str(self), self.kind)
 
 
-def load_score(path: str | os.PathLike[str]) -> Score:
-    """Read a MIDI file as a Score in ticks with at least one note.
+def load_score(path: str | os.PathLike[str], limits: Limits | None = None) -> Score:
+    """Read a MIDI file as a Score in ticks with at least one note; `limits` are the default ones unless given.
 
-    Raises UnreadableMidi with the reason when the file cannot be parsed, has no ticks per beat, no notes,
-    more than MAX_NOTES notes, or lasts longer than MAX_HOURS.
+    Raises UnreadableMidi, whose `kind` is one of: not_a_file, cannot_open, too_large, unreadable (no MIDI, or broken),
+    truncated, smpte (time in frames, not beats), no_ticks_per_beat, no_notes, too_many_tracks, too_many_notes,
+    too_long, times_out_of_range.
     """
-    if Path(path).exists() and not Path(path).is_file():  # reading a named pipe would wait for ever
-        raise UnreadableMidi("not a regular file")
+    return parse_score(read_midi(path, limits), limits)
+
+
+def read_midi(path: str | os.PathLike[str], limits: Limits | None = None) -> bytes:
+    """The bytes of a file. Raises UnreadableMidi: not_a_file, cannot_open, too_large."""
+    limits = limits or Limits()
+    path = Path(path)
     try:
-        score = Score.from_midi(Path(path).read_bytes(), sanitize_data=True)
-    except OSError as error:
-        raise UnreadableMidi(f"cannot be opened: {error.strerror or error}") from error
+        if path.exists() and not path.is_file():  # reading a named pipe would wait for ever
+            raise UnreadableMidi("not a regular file", "not_a_file")
+        with path.open("rb") as file:
+            most = int(limits.max_megabytes * 2**20)
+            data = file.read(most + 1)  # not the size that the file claims: /proc and others claim 0
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnreadableMidi):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableMidi(f"cannot be opened: {reason}", "cannot_open") from error
+    if len(data) > most:
+        raise UnreadableMidi(f"larger than {limits.max_megabytes:g} MB", "too_large")
+    return data
+
+
+def parse_score(data: bytes, limits: Limits | None = None) -> Score:
+    """The Score of a MIDI file's bytes. Raises UnreadableMidi as load_score does."""
+    limits = limits or Limits()
+    tracks, missing = _walk_chunks(data)
+    check_size(limits, tracks=tracks)  # before reading: 65,535 tracks of a few bytes each fit into 5 MB
+    try:
+        score = Score.from_midi(data, sanitize_data=True)
+    except MemoryError:
+        raise
     except Exception as error:  # symusic raises bare RuntimeError and ValueError for malformed bytes
-        raise UnreadableMidi(f"not a valid MIDI file: {str(error).strip().splitlines()[0][:120]}") from error
+        if missing:
+            raise UnreadableMidi(f"truncated: {missing}", "truncated") from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:120]
+        raise UnreadableMidi(f"not a valid MIDI file: {reason}") from error
     if score.ticks_per_quarter <= 0:
-        raise UnreadableMidi(f"{score.ticks_per_quarter} ticks per quarter note")
+        raise UnreadableMidi(f"{score.ticks_per_quarter} ticks per quarter note", "no_ticks_per_beat")
     count = score.note_num()
     if count == 0:
-        raise UnreadableMidi("no notes")
-    if count > MAX_NOTES:
-        raise UnreadableMidi(f"{count} notes, more than {MAX_NOTES}")
-    seconds = float(score.to("second").end())
-    if not 0 <= seconds <= MAX_HOURS * 3600:
-        raise UnreadableMidi(f"{seconds / 3600:.1f} hours long, more than {MAX_HOURS:g}")
+        raise UnreadableMidi(*((f"truncated: {missing}", "truncated") if missing else ("no notes", "no_notes")))
+    check_size(limits, tracks=len(score.tracks), notes=count)
+    if _has_negative_times(score):
+        raise UnreadableMidi("events at negative times, or notes of negative duration", "times_out_of_range")
+    check_size(limits, seconds=float(score.to("second").end()))
     return score
+
+
+def check_size(limits: Limits, *, tracks: int = 0, notes: int = 0, seconds: float = 0.0) -> None:
+    """Raise UnreadableMidi (too_many_tracks, too_many_notes, too_long) for music beyond a limit."""
+    if tracks > limits.max_tracks:
+        raise UnreadableMidi(f"{tracks} tracks, more than {limits.max_tracks}", "too_many_tracks")
+    if notes > limits.max_notes:
+        raise UnreadableMidi(f"{notes} notes, more than {limits.max_notes}", "too_many_notes")
+    if not 0 <= seconds <= limits.max_hours * 3600:
+        raise UnreadableMidi(f"{seconds / 3600:.1f} hours long, more than {limits.max_hours:g}", "too_long")
+
+
+def _has_negative_times(score: Score) -> bool:
+    """Whether symusic's counter of 32 bits has run over, as it does on a few of the longest deltas."""
+    columns = [track.notes.numpy()[key] for track in score.tracks for key in ("time", "duration")]
+    columns += [events.numpy()["time"] for events in (score.tempos, score.time_signatures, score.key_signatures)]
+    return min((int(column.min()) for column in columns if len(column)), default=0) < 0
+
+
+def _walk_chunks(data: bytes) -> tuple[int, str]:
+    """Number of track chunks, and what is missing at the end of the file, if anything.
+
+    Standard MIDI Files 1.0: chunks of a four-letter name, a length of 32 bits and as many bytes. Raises UnreadableMidi
+    for a header that names SMPTE frames or no ticks per beat.
+    """
+    if data[:4] != b"MThd" or len(data) < 14:
+        return 0, "the header is not whole" if data[:4] == b"MThd" or (data and b"MThd".startswith(data)) else ""
+    length, _, promised, division = struct.unpack(">IHHH", data[4:14])
+    if division & 0x8000:
+        raise UnreadableMidi("time is in SMPTE frames, not in beats", "smpte")
+    if division == 0:
+        raise UnreadableMidi("0 ticks per quarter note", "no_ticks_per_beat")
+    place, tracks = 8 + length, 0
+    while place + 8 <= len(data):
+        name, length = struct.unpack(">4sI", data[place : place + 8])
+        tracks += name == b"MTrk"
+        place += 8 + length
+        if place > len(data):
+            return tracks, f"chunk {tracks} of {promised} ends {place - len(data)} bytes after the file"
+    return tracks, f"{tracks} of {promised} tracks" if tracks < promised and place >= len(data) else ""
 
 
 def save_score(score: Score, path: str | os.PathLike[str]) -> None:
