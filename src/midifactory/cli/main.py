@@ -15,6 +15,7 @@ COMMANDS = {
     "prepare": ("prepare", "split, tokenize and segment a corpus, once for many trainings"),
     "analyze": ("analyze", "describe a corpus in numbers and pictures"),
     "all": ("everything", "analyze, prepare, train and generate, in this order"),
+    "download": ("download", "list the corpora known by name, or fetch one of them"),
     "doctor": ("doctor", "check this installation and say how to mend it"),
 }
 EXIT_USER_ERROR = 2
