@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from symusic import Note, Score, Tempo, TimeSignature, Track
 
 from midifactory.music.score import save_score
+from midifactory.tokens.engines import Preparation
 from midifactory.tokens.store import TokenStore, build_store
 from midifactory.tokens.tokenizer import Tokenizer
 
@@ -141,4 +142,4 @@ def store(
     midi_files: list[tuple[str, Path]], tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
 ) -> TokenStore:
     """All hand-made scores, tokenised."""
-    return build_store(midi_files, tokenizer, tmp_path_factory.mktemp("store"), "hand", workers=1, progress=False)
+    return build_store(midi_files, tokenizer, tmp_path_factory.mktemp("store"), "hand", Preparation(workers=0), progress=False)

@@ -21,13 +21,25 @@ from midifactory.generation.sampling import Sampling
 from midifactory.generation.styles import Style
 from midifactory.models.interface import SequenceModel
 from midifactory.paths import conf_dir
+from midifactory.tokens.notes import NoteCodec
 from midifactory.training.checkpoint import build_model
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("train", "generate", "prepare", "analyze", "all")
 NOT_COMMANDS = {"composing"}
 GROUPS_OF_TRAIN = (
-    *("data", "tokenizer", "model", "optimizer", "trainer", "accelerator", "callbacks", "logger", "experiment"),
+    *(
+        "data",
+        "prepare",
+        "tokenizer",
+        "model",
+        "optimizer",
+        "trainer",
+        "accelerator",
+        "callbacks",
+        "logger",
+        "experiment",
+    ),
 )
 GROUPS_OF_GENERATE = ("sampling", "style")
 FILES = sorted(path.relative_to(conf_dir()).with_suffix("") for path in conf_dir().rglob("*.yaml"))
@@ -88,7 +100,9 @@ def test_every_choice_of_a_training_can_be_made(composed, tmp_path, group, name)
     expected = {"csv": {"CSVLogger"}, "tensorboard": {"TensorBoardLogger"}, "wandb": {"WandbLogger"}}
     assert made == (expected[name] if group == "logger" else {"CSVLogger", "TensorBoardLogger"})
     if group == "tokenizer":
-        assert build_tokenizer(config.tokenizer).vocab_size > 100
+        made = build_tokenizer(config.tokenizer)
+        assert isinstance(made, NoteCodec) if name == "notes" else made.vocab_size > 100
+        assert isinstance(composed("prepare", f"tokenizer={name}"), DictConfig)
     if group == "data":
         assert build_datamodule(config).corpus_name == ("songs" if name == "folder" else name)
 

@@ -1,11 +1,33 @@
 """From a folder of hand-made files to batches."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from midifactory.data.datamodule import SPLITS, MidiDataModule, Segmentation
 from midifactory.errors import UserError
 from midifactory.music.corpora import Folder
 from midifactory.music.score import save_score
+from midifactory.tokens.augment import Augmentation
+from schemes import tokenizer_of
+
+
+@pytest.fixture
+def asked(tokenizer):
+    """The default tokenizer, asked to learn 40 merges."""
+    return tokenizer_of("remi_plus", f"tokenizer.vocab_size={tokenizer.vocab_size + 40}")
+
+
+class Same:
+    """A corpus collected before, whatever has become of its files since."""
+
+    def __init__(self, corpus):
+        self.corpus = corpus
+
+    def collect(self, progress=True):
+        pieces = tuple(replace(piece, sha256="") for piece in self.corpus.pieces)
+        return replace(self.corpus, pieces=pieces)
 
 
 @pytest.fixture
@@ -87,3 +109,76 @@ def test_a_split_without_segments_is_an_error_with_both_counts(folder, tmp_path,
 def test_an_impossible_batch_size_is_an_error_with_its_value(folder, tmp_path, tokenizer):
     with pytest.raises(UserError, match="batch_size=0"):
         module(folder, tmp_path, tokenizer, batch_size=0)
+
+
+def test_merges_are_learnt_from_training_and_undone_exactly(folder, tmp_path, tokenizer, asked):
+    data = module(folder, tmp_path, asked)
+    data.setup()
+    plain = module(folder, tmp_path, tokenizer)
+    plain.setup()
+    assert data.store.folder == plain.store.folder, "one store serves every vocabulary size"
+    assert data.tokenizer.base_vocab_size == tokenizer.vocab_size < data.tokenizer.vocab_size
+    assert data.longest_segment < plain.longest_segment
+    dataset, expected = data.val_dataloader().dataset, plain.val_dataloader().dataset
+    for index in range(len(expected)):
+        ids, notes = dataset[index]
+        assert (data.tokenizer.to_base_ids(ids).tolist(), notes) == (expected[index][0].tolist(), expected[index][1])
+    for piece in data.pieces("test"):
+        assert data.tokenizer.to_base_ids(data.model_ids(piece)).tolist() == data.store.ids(piece).tolist()
+    again = module(folder, tmp_path, asked)
+    again.setup()
+    assert again.tokenizer.fingerprint == data.tokenizer.fingerprint
+
+
+def test_held_out_pieces_teach_no_merges(folder, tmp_path, asked, score_from):
+    data = module(folder, tmp_path, asked)
+    data.setup()
+    for piece in [*data.pieces("validation"), *data.pieces("test")]:
+        save_score(score_from([(0, [(beat / 2, 0.5, 90 + beat % 7, 40) for beat in range(60)])]), folder / piece)
+    source = data.corpus
+    changed = module(folder, tmp_path, asked)
+    changed.source = Same(source)
+    changed.setup()
+    assert changed.store.folder != data.store.folder
+    assert changed.tokenizer.fingerprint == data.tokenizer.fingerprint
+
+
+def test_augmentation_moves_training_alone_and_anew_each_epoch(folder, tmp_path, tokenizer):
+    augmented = module(folder, tmp_path, tokenizer, augment=Augmentation(semitones=5, velocity_steps=2))
+    plain = module(folder, tmp_path, tokenizer)
+    augmented.setup(), plain.setup()
+    for split in ("val_dataloader", "test_dataloader"):
+        pairs = zip(getattr(augmented, split)(), getattr(plain, split)(), strict=True)
+        assert all(torch.equal(left["inputs"], right["inputs"]) for left, right in pairs)
+    loader = augmented.train_dataloader()
+    dataset, epochs = loader.dataset, 4
+    versions = {tuple(dataset[epoch, 0][0]) for epoch in range(epochs)}
+    assert len(versions) > 1
+    assert [dataset[2, 0][0].tolist() for _ in range(2)] == [dataset[2, 0][0].tolist()] * 2
+    original = plain.train_dataloader().dataset[0][0]
+    types = [tokenizer.types[i] for i in original]
+    for version in versions:
+        assert [tokenizer.types[i] for i in version] == types
+    with_worker = module(folder, tmp_path, tokenizer, augment=augmented.augmenter.settings, loader_workers=1)
+    with_worker.setup()
+    for left, right in zip(augmented.train_dataloader(), with_worker.train_dataloader(), strict=True):
+        assert torch.equal(left["inputs"], right["inputs"])
+
+
+def test_tracks_one_after_another_are_not_cut_by_seconds(folder, tmp_path):
+    mmm = tokenizer_of("mmm")
+    with pytest.raises(UserError, match=r"segment.unit=bars.* set data.segment.unit=tokens"):
+        module(folder, tmp_path, mmm)
+    data = module(folder, tmp_path, mmm, segment=Segmentation("tokens", 100))
+    data.setup()
+    assert data.longest_segment <= 100
+
+
+def test_what_was_left_by_another_order_of_splits_is_learnt_anew(folder, tmp_path, asked):
+    first = module(folder, tmp_path, asked)
+    first.setup()
+    second = module(folder, tmp_path, asked)
+    second.source = Folder(folder, fractions=(0.6, 0.2, 0.2), seed=5, workers=0)
+    second.setup()
+    assert first.pieces("train") != second.pieces("train")
+    assert len(list(first.store.folder.glob("bpe-*.json"))) == 2

@@ -1,18 +1,38 @@
 """A store is built once, whole or not at all, and says what the tokenizer says."""
 
+import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
 
 from midifactory.errors import UserError
-from midifactory.music.score import load_score, save_score
-from midifactory.tokens import store as store_module
+from midifactory.music.score import Limits, load_score, save_score
+from midifactory.tokens import engines
+from midifactory.tokens.engines import Preparation
 from midifactory.tokens.store import TokenStore, build_store
 
 
-def build(pieces, tokenizer, root, workers=1):
-    return build_store(pieces, tokenizer, root, "hand", workers=workers, progress=False)
+def build(pieces, tokenizer, root, preparation=Preparation(workers=0), **settings):  # noqa: B008 - frozen
+    return build_store(pieces, tokenizer, root, "hand", preparation, progress=False, **settings)
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """The names of the files that are encoded in this process."""
+    encode, calls = engines.encode_file, []
+
+    def recording(path, *rest):
+        calls.append(path.name)
+        return encode(path, *rest)
+
+    monkeypatch.setattr(engines, "encode_file", recording)
+    return calls
 
 
 def contents(folder):
@@ -35,9 +55,9 @@ def test_ids_and_groups_are_those_of_a_direct_encoding(store, midi_files, tokeni
 
 
 def test_the_store_is_read_through_a_map_in_two_bytes_an_id(store):
-    assert isinstance(store._ids, np.memmap)
+    assert isinstance(store.all_ids, np.memmap)
     assert isinstance(store._groups, np.memmap)
-    assert store._ids.dtype == np.uint16
+    assert store.all_ids.dtype == np.uint16
     assert (store.folder / "ids.bin").stat().st_size == 2 * sum(piece.tokens for piece in store.pieces.values())
 
 
@@ -45,16 +65,23 @@ def test_a_store_brings_its_tokenizer(store, tokenizer):
     assert TokenStore(store.folder).tokenizer.fingerprint == tokenizer.fingerprint
 
 
-def test_a_second_build_only_reads(midi_files, tokenizer, tmp_path, monkeypatch):
+def test_a_second_build_only_reads(midi_files, tokenizer, tmp_path, encoded):
     first = build(midi_files[:2], tokenizer, tmp_path)
-
-    def refuse(*_):
-        raise AssertionError("encoded again")
-
-    monkeypatch.setattr(store_module, "_encode_file", refuse)
+    assert len(encoded) == 2
     second = build(midi_files[:2], tokenizer, tmp_path)
+    assert len(encoded) == 2
     assert second.folder == first.folder
     np.testing.assert_array_equal(second.ids(midi_files[0][0]), first.ids(midi_files[0][0]))
+
+
+def test_more_files_cost_only_themselves_and_give_the_bytes_of_a_fresh_build(
+    store, midi_files, tokenizer, tmp_path, encoded
+):
+    build(midi_files[1::2], tokenizer, tmp_path)
+    del encoded[:]
+    grown = build(midi_files, tokenizer, tmp_path)
+    assert encoded == [path.name for _, path in midi_files[::2]]
+    assert contents(grown.folder) == contents(store.folder)
 
 
 def test_a_changed_file_is_a_new_build(midi_files, tokenizer, tmp_path, hand_scores):
@@ -66,30 +93,55 @@ def test_a_changed_file_is_a_new_build(midi_files, tokenizer, tmp_path, hand_sco
     np.testing.assert_array_equal(second.ids(pieces[0][0]), tokenizer.encode(hand_scores["tempos"]).ids)
 
 
-def test_an_interrupted_build_leaves_nothing_and_the_next_one_succeeds(midi_files, tokenizer, tmp_path, monkeypatch):
-    encode, calls = store_module._encode_file, []
+@pytest.mark.parametrize("after", [1, 4])
+def test_an_interrupted_build_goes_on_and_ends_with_the_same_bytes(
+    store, midi_files, tokenizer, tmp_path, monkeypatch, encoded, after
+):
+    recording = engines.encode_file
 
-    def interrupted(path, tokenizer):
-        calls.append(path)
-        if len(calls) == 3:
+    def interrupted(path, *rest):
+        if len(encoded) == after:
             raise KeyboardInterrupt
-        return encode(path, tokenizer)
+        return recording(path, *rest)
 
-    monkeypatch.setattr(store_module, "_encode_file", interrupted)
+    monkeypatch.setattr(engines, "encode_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build(midi_files, tokenizer, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.undo()
-    assert len(build(midi_files, tokenizer, tmp_path).pieces) == len(midi_files)
+    assert not list(tmp_path.glob("hand-*"))
+    monkeypatch.setattr(engines, "encode_file", recording)
+    assert contents(build(midi_files, tokenizer, tmp_path).folder) == contents(store.folder)
+    assert sorted(encoded) == sorted(path.name for _, path in midi_files), "nothing is encoded twice"
+    assert [path.name for path in tmp_path.iterdir()] == [store.folder.name], "nothing else is left"
 
 
-def test_what_a_killed_process_left_is_not_read(midi_files, tokenizer, tmp_path):
-    """Without its index, written last, a folder is no build, whatever its name."""
-    whole = build(midi_files[:2], tokenizer, tmp_path)
-    expected = contents(whole.folder)
-    (whole.folder / "pieces.json").unlink()
-    (whole.folder / "ids.bin").write_bytes(b"half")
-    assert contents(build(midi_files[:2], tokenizer, tmp_path).folder) == expected
+def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(store, midi_files, tokenizer, tmp_path):
+    """kill -9 between data and journal: what the journal does not know is cut off and encoded again."""
+    program = f"""
+        import os, signal
+        from pathlib import Path
+        from midifactory.tokens import engines, store as module
+        from midifactory.tokens.tokenizer import Tokenizer
+        module._PIECES_PER_SYNC = 2
+        encode, calls = engines.encode_file, []
+        def killing(*arguments):
+            calls.append(arguments)
+            if len(calls) == 6:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return encode(*arguments)
+        engines.encode_file = killing
+        pieces = [(name, Path(path)) for name, path in {[(name, str(path)) for name, path in midi_files]!r}]
+        tokenizer = Tokenizer.from_json({tokenizer.to_json()!r})
+        module.build_store(pieces, tokenizer, {str(tmp_path)!r}, "hand", engines.Preparation(workers=0), progress=False)
+    """
+    result = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=False, env=os.environ)
+    assert result.returncode == -signal.SIGKILL
+    (growing,) = tmp_path.glob(".hand-*.partial")
+    assert len((growing / "journal.jsonl").read_text().splitlines()) == 4
+    with (growing / "ids.bin").open("ab") as file:
+        file.write(b"more than the journal says")
+    with (growing / "journal.jsonl").open("a") as file:
+        file.write('{"id": "half a li')
+    assert contents(build(midi_files, tokenizer, tmp_path).folder) == contents(store.folder)
 
 
 def test_a_refused_piece_is_recorded_with_its_reason(midi_files, tokenizer, tmp_path, score_from):
@@ -100,19 +152,58 @@ def test_a_refused_piece_is_recorded_with_its_reason(midi_files, tokenizer, tmp_
     assert list(built.pieces) == [midi_files[0][0]]
     assert set(built.refused) == {"low", "broken"}
     assert "pitch" in built.refused["low"]
-    assert "valid MIDI" in built.refused["broken"]
+    assert built.refused["broken"].startswith("truncated")
 
 
 def test_nothing_but_refused_pieces_is_an_error_that_gives_a_reason(tokenizer, tmp_path):
     (tmp_path / "broken.mid").write_bytes(b"MThd nothing")
-    with pytest.raises(UserError, match=r"none of 1 pieces .*valid MIDI"):
+    with pytest.raises(UserError, match=r"none of 1 pieces .*truncated"):
         build([("broken", tmp_path / "broken.mid")], tokenizer, tmp_path / "stores")
     assert list((tmp_path / "stores").iterdir()) == []
 
 
-def test_two_workers_write_the_same_bytes_as_one(store, midi_files, tokenizer, tmp_path):
-    assert contents(build(midi_files, tokenizer, tmp_path, workers=2).folder) == contents(store.folder)
+@pytest.mark.parametrize("preparation", [Preparation(workers=2), Preparation(engine="ray", workers=2)], ids=str)
+def test_workers_and_a_ray_cluster_write_the_same_bytes_as_one_process(
+    store, midi_files, tokenizer, tmp_path, monkeypatch, preparation
+):
+    monkeypatch.setattr(engines, "_FEW_PIECES", 0)
+    monkeypatch.setattr(engines, "_FILES_PER_RAY_TASK", 2)
+    assert contents(build(midi_files, tokenizer, tmp_path, preparation).folder) == contents(store.folder)
+
+
+def test_without_ray_the_message_says_how_to_get_it(midi_files, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'midifactory\[ray\]'"):
+        build(midi_files, tokenizer, tmp_path, Preparation(engine="ray"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"engine": "dask"}, "engine=dask"), ({"workers": -1}, "workers=-1")]
+)
+def test_a_wrong_preparation_is_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        Preparation(**settings)
+
+
+def test_a_piece_of_too_many_tokens_is_left_out(midi_files, tokenizer, tmp_path):
+    sizes = {name: len(tokenizer.encode(load_score(path)).ids) for name, path in midi_files}
+    most = sorted(sizes.values())[2]
+    built = build(midi_files, tokenizer, tmp_path, limits=Limits(max_tokens=most))
+    assert {name: piece.tokens for name, piece in built.pieces.items()} == {
+        name: size for name, size in sizes.items() if size <= most
+    }
+    assert all(f"more than data.limits.max_tokens={most}" in reason for reason in built.refused.values())
 
 
 def test_the_order_of_the_pieces_does_not_matter(store, midi_files, tokenizer, tmp_path):
     assert contents(build(midi_files[::-1], tokenizer, tmp_path).folder) == contents(store.folder)
+
+
+def test_bad_files_change_no_byte_of_the_good_ones(store, midi_files, tokenizer, tmp_path):
+    for index in range(3):
+        (tmp_path / f"bad{index}.mid").write_bytes(b"MThd\0\0\0\6\0\1" + bytes(range(index, 40)))
+    bad = [(f"drums{index}", tmp_path / f"bad{index}.mid") for index in range(3)]
+    mixed, clean = contents(build([*midi_files, *bad], tokenizer, tmp_path).folder), contents(store.folder)
+    assert len(json.loads(mixed.pop("build.json"))["refused"]) == 3
+    del clean["build.json"]
+    assert mixed == clean

@@ -10,8 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from midifactory import files
 from midifactory.data.datamodule import MidiDataModule
+from midifactory.data.notes import NoteDataModule
 from midifactory.errors import UserError
 from midifactory.music.corpora import Corpus
+from midifactory.music.manifest import write_manifest
+from midifactory.tokens.notes import NoteCodec
 from midifactory.tokens.tokenizer import Tokenizer
 
 
@@ -20,26 +23,34 @@ def plain(config: Any) -> Any:
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True) if config is not None else None
 
 
-def build_datamodule(config: DictConfig) -> MidiDataModule:
-    """The LightningDataModule of `config.data` and `config.tokenizer`, nothing read yet."""
+def build_datamodule(config: DictConfig) -> MidiDataModule | NoteDataModule:
+    """The LightningDataModule of `config.data` and `config.tokenizer`, nothing read yet: tokens, or note features."""
     data = config.data
     if not isinstance(config.seed, int) or config.seed < 0:
         raise UserError(f"seed={config.seed}: give a whole number of at least 0")
+    tokenizer = build_tokenizer(config.tokenizer)
+    shared = {
+        "source": instantiate(data.source),
+        "name": corpus_name(data),
+        "batch_size": data.batch_size,
+        "store_root": data.store_root,
+        "loader_workers": data.loader_workers,
+        "seed": config.seed,
+    }
+    if isinstance(tokenizer, NoteCodec):
+        return NoteDataModule(codec=tokenizer, **shared)
     return MidiDataModule(
-        source=instantiate(data.source),
-        tokenizer=build_tokenizer(config.tokenizer),
-        name=corpus_name(data),
+        tokenizer=tokenizer,
         segment=instantiate(data.segment),
-        batch_size=data.batch_size,
         max_tokens=data.max_tokens,
-        store_root=data.store_root,
-        prepare_workers=data.prepare_workers,
-        loader_workers=data.loader_workers,
-        seed=config.seed,
+        preparation=instantiate(config.prepare),
+        limits=instantiate(data.limits),
+        augment=instantiate(data.augment),
+        **shared,
     )
 
 
-def build_tokenizer(config: DictConfig) -> Tokenizer:
+def build_tokenizer(config: DictConfig) -> Tokenizer | NoteCodec:
     """The tokenizer of a conf/tokenizer file."""
     return instantiate(config, _convert_="all")
 
@@ -77,8 +88,11 @@ def default_device(name: str = "auto", key: str = "trainer.accelerator") -> torc
     return torch.device("cpu")
 
 
-def write_corpus(data: MidiDataModule, run_dir: Path) -> None:
-    """corpus.json: which piece is in which split, and every file that was left out, with the reason."""
+def write_corpus(data: MidiDataModule | NoteDataModule, run_dir: Path) -> None:
+    """corpus.json: which piece is in which split, and every file that was left out, with the reason.
+
+    manifest.parquet: one row for every file, with what was found out about it.
+    """
     corpus = data.corpus
     listing = {
         "name": corpus.name,
@@ -89,9 +103,10 @@ def write_corpus(data: MidiDataModule, run_dir: Path) -> None:
         "store": str(data.store.folder),
     }
     files.write_text(run_dir / "corpus.json", json.dumps(listing, ensure_ascii=False, indent=1))
+    write_manifest(corpus.manifest(), run_dir / "manifest.parquet")
 
 
-def print_corpus(data: MidiDataModule) -> None:
+def print_corpus(data: MidiDataModule | NoteDataModule) -> None:
     """The corpus, what was left out and why, and the segments."""
     print(data.corpus.summary())
     print_rejected(data.corpus)

@@ -77,7 +77,7 @@ def train(config: DictConfig, data: MidiDataModule | None = None) -> Path:
     check_accelerator(config.trainer.accelerator)
     torch.set_float32_matmul_precision("high")
     run_dir = Path(config.run_dir)
-    data = data or prepare(config)
+    data = data or prepared_tokens(config)
 
     model_config = {**plain(config.model), "vocab_size": data.tokenizer.vocab_size}
     torch.manual_seed(config.seed)  # initialisation reads torch's global generator, and nothing before it does
@@ -114,6 +114,23 @@ def train(config: DictConfig, data: MidiDataModule | None = None) -> Path:
     files.write_text(run_dir / "result.json", json.dumps(result, indent=1))
     print(result_line(result), f"checkpoint: {best}", sep="\n")
     return best
+
+
+def prepared_tokens(config: DictConfig) -> MidiDataModule:
+    """What `prepare` makes of a config."""
+    refuse_note_features(config)
+    data = prepare(config)
+    assert isinstance(data, MidiDataModule)
+    return data
+
+
+def refuse_note_features(config: DictConfig) -> None:
+    """Raise UserError, before any work, where the config asks for note features: they are prepared, not yet learnt."""
+    if config.tokenizer.get("_target_", "").endswith("NoteCodec"):
+        raise UserError(
+            "tokenizer=notes: note features can be prepared, but no model reads them yet; "
+            "train with a tokenizer of tokens, such as tokenizer=remi_plus"
+        )
 
 
 def quiet_libraries() -> None:
@@ -191,10 +208,10 @@ def evaluate(checkpoint: Path, data: MidiDataModule) -> dict[str, Any]:
         "parameters": trained.model.parameters_count,
         "window_tokens": trained.window,
     }
-    training = [data.store.ids(piece) for piece in data.pieces("train")]
+    training = [data.model_ids(piece) for piece in data.pieces("train")]
     vocab = data.tokenizer.vocab_size
     for split in ("validation", "test"):
-        pieces = [(piece, data.store.ids(piece), data.store.pieces[piece].source_notes) for piece in data.pieces(split)]
+        pieces = [(piece, data.model_ids(piece), data.store.pieces[piece].source_notes) for piece in data.pieces(split)]
         if pieces:
             result[split] = {
                 "pieces": len(pieces),

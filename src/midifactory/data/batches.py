@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from midifactory.data.segments import Segment
+from midifactory.data.segments import Segment, SegmentTable
+from midifactory.tokens.augment import Augmenter
 from midifactory.tokens.store import TokenStore
+from midifactory.tokens.tokenizer import Tokenizer
 
 IGNORED = -100  # torch's own label for positions without a target
 # Lengths are sorted within this many batches at a time: little padding, and still a shuffled order.
@@ -21,25 +23,54 @@ _BATCHES_SORTED_TOGETHER = 16
 
 
 class SegmentDataset(Dataset[tuple[np.ndarray, int]]):
-    """Segments read from a token store's memory map when they are asked for."""
+    """Segments read from a token store's memory map when they are asked for.
 
-    def __init__(self, store: TokenStore, segments: Sequence[Segment]):
-        self.store, self.segments = store, list(segments)
+    augmenter: changes base ids before they are merged (training only); what it draws depends on `seed`, the epoch
+    and the segment alone. tokenizer: merges base ids where it has learnt to (byte-pair encoding).
+    """
+
+    def __init__(
+        self,
+        store: TokenStore,
+        segments: Sequence[Segment],
+        tokenizer: Tokenizer | None = None,
+        augmenter: Augmenter | None = None,
+        seed: int = 0,
+    ):
+        self.segments = segments if isinstance(segments, SegmentTable) else SegmentTable(segments)
+        offsets = np.array([store.pieces[piece].first for piece in self.segments.pieces], dtype=np.int64)
+        self._first = offsets[self.segments.piece] + self.segments.start
+        self._last = offsets[self.segments.piece] + self.segments.end
+        self._store_folder, self._ids = store.folder, store.all_ids
+        self._tokenizer = tokenizer
+        self._augmenter, self._seed = augmenter, seed
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A pickled memory map would become a copy in every worker process.
+        return self.__dict__ | {"_ids": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._ids = TokenStore(self._store_folder).all_ids
 
     def __len__(self) -> int:
         return len(self.segments)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        """The ids of a segment, (T,) int64, and its notes."""
-        segment = self.segments[index]
-        ids = self.store.ids(segment.piece)[segment.start : segment.end]
-        return np.asarray(ids, dtype=np.int64), segment.notes
+    def __getitem__(self, key: int | tuple[int, int]) -> tuple[np.ndarray, int]:
+        """The ids of a segment, (T,) int64, and its notes. `key` is its index, or epoch and index."""
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        ids = self._ids[self._first[index] : self._last[index]].astype(np.int64)
+        if self._augmenter is not None:
+            ids = self._augmenter.apply(ids, np.random.default_rng([self._seed, epoch, index]))
+        if self._tokenizer is not None:
+            ids = self._tokenizer.to_model_ids(ids)
+        return ids, int(self.segments.notes[index])
 
 
 class BatchPlan:
     """Which segments form which batch, per epoch; every segment once an epoch."""
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, shuffle: bool):
+    def __init__(self, lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int, shuffle: bool):
         self.lengths = np.asarray(lengths)
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
 
@@ -66,8 +97,9 @@ class _RemainingBatches:
     def __init__(self, plan: BatchPlan):
         self.plan, self.epoch, self.done = plan, 0, 0
 
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.plan.batches(self.epoch)[self.done :])
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for batch in self.plan.batches(self.epoch)[self.done :]:
+            yield [(self.epoch, index) for index in batch]
 
     def __len__(self) -> int:
         return math.ceil(len(self.plan.lengths) / self.plan.batch_size)
@@ -124,12 +156,12 @@ def padding_collator(pad_id: int) -> Callable[[Sequence[tuple[np.ndarray, int]]]
 
     def collate(rows: Sequence[tuple[np.ndarray, int]]) -> dict[str, Tensor]:
         longest = max(len(ids) for ids, _ in rows) - 1
-        inputs = torch.full((len(rows), longest), pad_id, dtype=torch.int64)
-        labels = torch.full((len(rows), longest), IGNORED, dtype=torch.int64)
+        inputs = np.full((len(rows), longest), pad_id, dtype=np.int64)
+        labels = np.full((len(rows), longest), IGNORED, dtype=np.int64)
         for row, (ids, _) in enumerate(rows):
-            values = torch.from_numpy(ids)
-            inputs[row, : len(ids) - 1] = values[:-1]
-            labels[row, : len(ids) - 1] = values[1:]
-        return {"inputs": inputs, "labels": labels, "notes": torch.tensor([notes for _, notes in rows])}
+            inputs[row, : len(ids) - 1] = ids[:-1]
+            labels[row, : len(ids) - 1] = ids[1:]
+        notes = torch.tensor([notes for _, notes in rows])
+        return {"inputs": torch.from_numpy(inputs), "labels": torch.from_numpy(labels), "notes": notes}
 
     return collate

@@ -1,16 +1,22 @@
 """The LightningDataModule: a corpus, tokenised once, cut into segments, in batches."""
 
+import hashlib
 import logging
 import os
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import lightning
+import numpy as np
 
+from midifactory import files
 from midifactory.data.batches import BatchPlan, SegmentDataset, SegmentLoader
-from midifactory.data.segments import Segment, SegmentCount, Unit, count_padding, cut_segments
+from midifactory.data.segments import Segment, SegmentCount, SegmentTable, Unit, count_padding, cut_segments
 from midifactory.errors import UserError
 from midifactory.music.corpora import Corpus
+from midifactory.music.score import Limits
+from midifactory.tokens.augment import Augmentation, Augmenter
+from midifactory.tokens.engines import Preparation
 from midifactory.tokens.store import TokenStore, build_store
 from midifactory.tokens.tokenizer import Tokenizer
 
@@ -36,15 +42,17 @@ class Segmentation:
 
 @dataclass
 class _Split:
-    segments: list[Segment] = field(default_factory=list)
+    segments: SegmentTable = field(default_factory=SegmentTable)
     count: SegmentCount = field(default_factory=SegmentCount)
 
 
 class MidiDataModule(lightning.LightningDataModule):
     """Tokenised, segmented data for any sequence model.
 
-    `batch_size` counts segments; `max_tokens` is the model's context, longer segments are divided. `prepare_data`
-    does the slow work once, `setup` opens the result. Raises UserError where a split has no segment.
+    `batch_size` counts segments; `max_tokens` is the model's context, longer segments are divided. `augment` changes
+    training segments on the fly. `prepare_data` does the slow work once, `setup` opens the result; `tokenizer` is
+    then the one that the model's ids are of, merges learnt where it was asked to. Raises UserError where a split has
+    no segment.
     """
 
     def __init__(
@@ -56,7 +64,9 @@ class MidiDataModule(lightning.LightningDataModule):
         batch_size: int = 16,
         max_tokens: int = 1024,
         store_root: str | os.PathLike[str] = "outputs/prepared",
-        prepare_workers: int | None = None,
+        preparation: Preparation | None = None,
+        limits: Limits | None = None,
+        augment: Augmentation | None = None,
         loader_workers: int = 0,
         seed: int = 0,
         progress: bool = True,
@@ -66,8 +76,15 @@ class MidiDataModule(lightning.LightningDataModule):
             raise UserError(f"data.batch_size={batch_size}: it must be at least 1")
         self.source, self.tokenizer, self.corpus_name = source, tokenizer, name
         self.segment = segment or Segmentation()
+        if not tokenizer.monotonic and self.segment.unit != "tokens":
+            raise UserError(
+                f"data.segment.unit={self.segment.unit}: {tokenizer.scheme} writes one track after another, so a piece "
+                "has no spans of seconds or bars; set data.segment.unit=tokens data.segment.length=512"
+            )
         self.batch_size, self.max_tokens, self.seed = batch_size, max_tokens, seed
-        self.store_root, self.prepare_workers = store_root, prepare_workers
+        self.store_root, self.preparation, self.limits = store_root, preparation, limits
+        # Built at once, so that a wrong setting is told before an hour of preparing.
+        self.augmenter = Augmenter(tokenizer, augment) if augment is not None and augment != Augmentation() else None
         self.loader_workers, self.progress = loader_workers, progress
         self._corpus: Corpus | None = None
         self._store: TokenStore | None = None
@@ -95,9 +112,28 @@ class MidiDataModule(lightning.LightningDataModule):
             self.tokenizer,
             self.store_root,
             self.corpus_name,
-            self.prepare_workers,
+            self.preparation,
+            self.limits,
+            {piece.id: piece.sha256 for piece in self._corpus.pieces},
             self.progress,
         )
+        if self.tokenizer.wants_bpe:
+            self.tokenizer = self._learn_merges()
+
+    def _learn_merges(self) -> Tokenizer:
+        """Byte-pair encoding from the training split alone, once per store and split; then read from there."""
+        training = self.pieces("train")
+        wanted = f"{self.tokenizer.fingerprint} {' '.join(training)}"
+        path = self.store.folder / f"bpe-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}.json"
+        if path.is_file():
+            return Tokenizer.from_json(path.read_text(encoding="utf-8"))
+        tokenizer = self.tokenizer.learn_bpe(self.store.ids(piece) for piece in training)
+        files.write_text(path, tokenizer.to_json())
+        return tokenizer
+
+    def model_ids(self, piece_id: str) -> np.ndarray:
+        """A whole piece as the model reads it, (N,): base ids, merged where the tokenizer has learnt to."""
+        return self.tokenizer.to_model_ids(self.store.ids(piece_id))
 
     def setup(self, stage: str | None = None) -> None:
         """Cut every split into segments."""
@@ -106,7 +142,7 @@ class MidiDataModule(lightning.LightningDataModule):
         self.prepare_data()
         for split in SPLITS:
             self._splits[split] = self._cut(split)
-        if not self._splits["train"].segments or not self._splits["validation"].segments:
+        if not len(self._splits["train"].segments) or not len(self._splits["validation"].segments):
             raise UserError(
                 f"data: {len(self.store.pieces)} pieces give {len(self._splits['train'].segments)} training and "
                 f"{len(self._splits['validation'].segments)} validation segments; add files, or set data.fractions"
@@ -117,34 +153,41 @@ class MidiDataModule(lightning.LightningDataModule):
         return [piece.id for piece in self.corpus.of(split) if piece.id in self.store.pieces]
 
     def _cut(self, split: str) -> _Split:
-        result = _Split()
-        for piece_id in self.pieces(split):
-            piece = self.store.pieces[piece_id]
-            result.segments += cut_segments(
-                piece_id,
-                self.store.groups(piece_id),
-                piece.tokens,
-                piece.notes,
-                self.segment.unit,
-                self.segment.length,
-                self.max_tokens,
-                result.count,
-                self.segment.align_to_bars,
-            )
-        return result
+        count = SegmentCount()
+        found = (segment for piece in self.pieces(split) for segment in self._cut_piece(piece, count))
+        return _Split(SegmentTable(found), count)
+
+    def _cut_piece(self, piece_id: str, count: SegmentCount) -> list[Segment]:
+        piece, part = self.store.pieces[piece_id], self.segment
+        return cut_segments(
+            piece_id,
+            self.store.groups(piece_id),
+            piece.tokens,
+            piece.notes,
+            part.unit,
+            part.length,
+            self.max_tokens,
+            count,
+            part.align_to_bars,
+        )
 
     @property
     def longest_segment(self) -> int:
-        """Tokens of the longest training segment: the span the model learns to attend over."""
-        return max(map(len, self._splits["train"].segments))
+        """Ids of the longest training segment as the model reads it: the span it learns to attend over."""
+        lengths = self._splits["train"].segments.lengths
+        if self.tokenizer.vocab_size == self.tokenizer.base_vocab_size:
+            return int(lengths.max())
+        dataset = SegmentDataset(self.store, self._splits["train"].segments, self.tokenizer)
+        # Merging shortens all alike: the longest is among those that were longest before.
+        return max(len(dataset[int(index)][0]) for index in np.argsort(-lengths, kind="stable")[:256])
 
-    def segments(self, split: str) -> list[Segment]:
+    def segments(self, split: str) -> SegmentTable:
         """The segments of a split."""
         return self._splits[split].segments
 
     def plan(self, split: str) -> BatchPlan:
         """The batches of a split; only training is shuffled."""
-        lengths = [len(segment) for segment in self._splits[split].segments]
+        lengths = self._splits[split].segments.lengths
         return BatchPlan(lengths, self.batch_size, self.seed, shuffle=split == "train")
 
     def report(self) -> list[str]:
@@ -153,7 +196,7 @@ class MidiDataModule(lightning.LightningDataModule):
         for split in SPLITS:
             part = self._splits[split]
             plan = self.plan(split)
-            padding = count_padding(plan.lengths.tolist(), plan.batches(0)) if part.segments else 0.0
+            padding = count_padding(plan.lengths, plan.batches(0)) if len(part.segments) else 0.0
             lines.append(f"{split}: {len(self.pieces(split))} pieces, {part.count.line(padding)}")
         if self.store.refused:
             lines.append(f"{len(self.store.refused)} pieces could not be tokenised:")
@@ -161,7 +204,8 @@ class MidiDataModule(lightning.LightningDataModule):
         return lines
 
     def _loader(self, split: str) -> SegmentLoader:
-        dataset = SegmentDataset(self.store, self._splits[split].segments)
+        augmenter = self.augmenter if split == "train" else None
+        dataset = SegmentDataset(self.store, self._splits[split].segments, self.tokenizer, augmenter, self.seed)
         return SegmentLoader(dataset, self.plan(split), self.tokenizer.pad_id, self.loader_workers)
 
     def train_dataloader(self) -> Any:

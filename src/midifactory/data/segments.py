@@ -1,9 +1,10 @@
 """Pieces cut into segments: spans of ids that begin and end between notes."""
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal, get_args, overload
 
 import numpy as np
 
@@ -23,6 +24,36 @@ class Segment:
 
     def __len__(self) -> int:
         return self.end - self.start
+
+
+class SegmentTable(Sequence[Segment]):
+    """Many segments in a few bytes each: arrays (S,) of start, end, notes and the index of the piece in `pieces`."""
+
+    def __init__(self, segments: Iterable[Segment] = ()):
+        numbers: dict[str, int] = {}
+        rows = array("q")
+        for segment in segments:
+            rows.extend((numbers.setdefault(segment.piece, len(numbers)), segment.start, segment.end, segment.notes))
+        self.pieces = list(numbers)
+        self.piece, self.start, self.end, self.notes = np.array(rows, dtype=np.int64).reshape(-1, 4).T.copy()
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Base tokens of each segment, (S,)."""
+        return self.end - self.start
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @overload
+    def __getitem__(self, index: int) -> Segment: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Segment]: ...
+    def __getitem__(self, index: int | slice) -> Segment | list[Segment]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        piece, start, end, notes = (int(c[index]) for c in (self.piece, self.start, self.end, self.notes))
+        return Segment(self.pieces[piece], start, end, notes)
 
 
 @dataclass
@@ -124,7 +155,8 @@ def _edges(measure: np.ndarray, reach: np.ndarray, opens_bar: np.ndarray, length
     return edges
 
 
-def count_padding(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
+def count_padding(lengths: Sequence[int] | np.ndarray, batches: Sequence[list[int]]) -> float:
     """Share of positions that are padding when `batches` (indices into `lengths`) pad to their longest row."""
-    positions = sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
-    return 1 - sum(lengths[i] for batch in batches for i in batch) / max(1, positions)
+    sizes = np.asarray(lengths)
+    positions = sum(int(sizes[batch].max()) * len(batch) for batch in batches)
+    return 1 - sum(int(sizes[batch].sum()) for batch in batches) / max(1, positions)

@@ -6,6 +6,7 @@ K = D / H head size.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -95,12 +96,42 @@ class Transformer(SequenceModel):
         causal_check(end, state.capacity if state else self.context, "cache" if state else "context")
         rotation = self.cos[start:end], self.sin[start:end]  # (T, 1, 1, K) each
         mask = _padding_mask(state, start, end) if state else None
+        if state and ids.shape[1] == 1 and not (self.training or torch.is_grad_enabled()):
+            return Output(self.next(ids[:, 0], state, mask)[:, None], state)
         x = dropout(self.embedding(ids), self.dropout, self.training)  # (B, T, D)
         for index, block in enumerate(self.blocks):
             x = block(x, rotation, state, index, mask)
         if state:
             state.length = end
         return Output(self.head(self.norm(x)), state)
+
+
+    def next(self, ids: Tensor, state: KeyValueCache, mask: Tensor | None) -> Tensor:
+        """One more token per row, ids (B,) -> logits (B, V): `forward`'s arithmetic without its modules.
+
+        While decoding, the calls of some forty modules would cost as much as their small products.
+        """
+        position, width = state.length, (self.embedding.embedding_dim,)
+        rotation = self.cos[position], self.sin[position]  # (1, 1, K) each
+        x = F.embedding(ids, self.embedding.weight)  # (B, D)
+        for block, keys, values in zip(cast(list[Block], self.blocks), state.keys, state.values, strict=True):
+            before, after = block.norm_attention, block.norm_feed_forward
+            hidden = torch.layer_norm(x, width, before.weight, before.bias)
+            qkv = F.linear(hidden, block.qkv.weight, block.qkv.bias).view(len(x), 3, self.heads, -1)  # (B, 3, H, K)
+            qk = rotate(qkv[:, :2], *rotation)  # (B, 2, H, K)
+            keys.select(2, position).copy_(qk[:, 1])
+            values.select(2, position).copy_(qkv[:, 2])
+            heads = F.scaled_dot_product_attention(
+                qk[:, 0].unsqueeze(2), keys.narrow(2, 0, position + 1), values.narrow(2, 0, position + 1), mask
+            )  # (B, H, 1, K)
+            out = block.attention_residual
+            x = x + F.linear(heads.reshape(x.shape), out.weight, out.bias)
+            hidden = torch.layer_norm(x, width, after.weight, after.bias)
+            hidden = F.gelu(F.linear(hidden, block.feed_forward.weight, block.feed_forward.bias))
+            out = block.feed_forward_residual
+            x = x + F.linear(hidden, out.weight, out.bias)
+        state.length = position + 1
+        return F.linear(torch.layer_norm(x, width, self.norm.weight, self.norm.bias), self.head.weight)
 
 
 class Block(nn.Module):
@@ -170,7 +201,7 @@ def rotary_table(length: int, head_size: int, base: float) -> tuple[Tensor, Tens
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the pairs (x[i], x[i + K/2]) of x (B, T, 2, H, K) by the angle of their position."""
+    """Rotate the pairs (x[i], x[i + K/2]) of x (..., H, K) by the angle of their position."""
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 
