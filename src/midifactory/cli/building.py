@@ -97,8 +97,10 @@ def write_corpus(data: MidiDataModule | NoteDataModule, run_dir: Path) -> None:
     listing = {
         "name": corpus.name,
         "pieces": [{"id": piece.id, "split": piece.split, "notes": piece.notes} for piece in corpus.pieces],
-        "rejected": [{"path": str(item.path), "reason": item.reason} for item in corpus.rejected],
+        "rejected": [{"path": str(item.path), "kind": item.kind, "reason": item.reason} for item in corpus.rejected],
         "duplicates": [{"dropped": dropped, "kept": kept} for dropped, kept in corpus.duplicates],
+        "near_duplicates": [{"dropped": dropped, "kept": kept} for dropped, kept in corpus.near_duplicates],
+        "near_groups": corpus.near_groups,
         "not_tokenised": data.store.refused,
         "store": str(data.store.folder),
     }

@@ -33,7 +33,7 @@ class Limits:
     # MIDI allows months of silence in a few bytes, and a tokenizer would write it all down.
     max_hours: float = 2.0
     max_tokens: int = 200_000
-    seconds_per_file: float = 2.0
+    seconds_per_file: float = 10.0
     memory_megabytes: float = 500.0
 
     def __post_init__(self) -> None:
