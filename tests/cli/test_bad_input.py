@@ -27,9 +27,10 @@ def refused(outcome: Outcome, *parts: str, code: int = 2) -> None:
 
 
 def left_behind(folder: Path) -> set[str]:
-    """Files below outputs/ apart from Hydra's records and logs, and all temporary ones."""
+    """Files below outputs/ apart from Hydra's records, logs and what is remembered of files read; temporary ones too."""
     found = [path for path in (folder / "outputs").rglob("*") if path.is_file()]
-    return {path.name for path in found if ".hydra" not in path.parts and path.suffix != ".log"}
+    kept = {".hydra", "scans"}
+    return {path.name for path in found if not kept & set(path.parts) and path.suffix != ".log"}
 
 
 # --- Data ------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from midifactory.generation.guide import Length
 from midifactory.generation.pieces import compose, opening_of_style
 from midifactory.generation.sampling import Sampling
 from midifactory.generation.styles import Arpeggio, Chords, Free, Melody, chord_voices, parse_wishes
-from midifactory.music.score import bar_count, bar_starts, duration_seconds, load_score, note_arrays, save_score
+from midifactory.music.score import Limits, bar_count, bar_starts, duration_seconds, load_score, note_arrays, save_score
 
 # Written out by hand: pitch classes from the root up.
 CHORDS = {
@@ -35,7 +35,8 @@ def composed(untrained, tmp_path):
         scores = []
         for number, piece in enumerate(pieces):
             save_score(piece.score, tmp_path / f"{number}.mid")
-            scores.append(load_score(tmp_path / f"{number}.mid"))
+            # An untrained model may play all 128 programs and the drums: one more than a corpus' file may.
+            scores.append(load_score(tmp_path / f"{number}.mid", Limits(max_tracks=129)))
         return scores
 
     return make

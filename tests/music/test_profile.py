@@ -2,7 +2,7 @@
 
 import pytest
 
-from midifactory.music.profile import corpus_profile
+from midifactory.music.profile import ProfileTally, corpus_profile, tessitura
 from midifactory.music.score import save_score
 
 
@@ -47,7 +47,43 @@ def test_files_without_tempo_and_metre_are_read_as_the_standard_says(tmp_path, s
 def test_unreadable_files_are_passed_over_and_nothing_gives_defaults(tmp_path, score_from):
     (tmp_path / "broken.mid").write_bytes(b"no music")
     empty = corpus_profile([tmp_path / "broken.mid"])
-    assert empty == {"tempo_bpm": 120, "metre": "4/4", "velocity": 80, "programs": []}
+    assert empty == {"tempo_bpm": 120, "metre": "4/4", "velocity": 80, "programs": [], "tessitura": None}
     save_score(score_from([(0, [(0, 1, 60, 33)])], ((0, 75),)), tmp_path / "good.mid")
     both = corpus_profile([tmp_path / "broken.mid", tmp_path / "good.mid"])
     assert (both["tempo_bpm"], both["velocity"]) == (pytest.approx(75, abs=1e-3), 33)
+
+
+def tally_of(*scores):
+    tally = ProfileTally()
+    for score in scores:
+        tally.add(score)
+    return tally
+
+
+def test_the_tessitura_is_the_lowest_and_highest_pitch(score_from):
+    flute = (73, [(beat, 1, 60 + beat % 30, 80) for beat in range(120)])
+    bass = (33, [(beat, 1, 28 + beat % 12, 80) for beat in range(120)])
+    bells = (14, [(beat, 1, 100, 80) for beat in range(5)])  # too few for a range of their own
+    drums = (-1, [(beat, 1, 120, 80) for beat in range(200)])
+    profile = tally_of(score_from([flute, bass]), score_from([bells, drums])).profile()
+    assert tessitura(profile) == ((28, 100), {73: (60, 89), 33: (28, 39)})
+
+
+@pytest.mark.parametrize(("strays", "expected"), [(1, (40, 59)), (5, (40, 125))])
+def test_a_stray_among_thousands_is_left_out(score_from, strays, expected):
+    many = [(0, [(beat, 1, 40 + beat % 20, 80) for beat in range(5000)] + [(0, 1, 125, 80)] * strays)]
+    few = [(0, [(beat, 1, 40 + beat % 20, 80) for beat in range(1000)] + [(0, 1, 125, 80)])]
+    assert tessitura(tally_of(score_from(many)).profile())[0] == expected
+    assert tessitura(tally_of(score_from(few)).profile())[0] == (40, 125)
+
+
+def test_profiles_of_old_checkpoints_and_of_drums_bind_nothing(score_from):
+    assert tessitura({"tempo_bpm": 120.0, "metre": "4/4", "velocity": 80, "programs": []}) == (None, {})
+    assert tessitura(tally_of(score_from([(-1, [(0, 1, 36, 80)])])).profile()) == (None, {})
+
+
+def test_parts_merge_to_the_whole(hand_scores):
+    scores = list(hand_scores.values())
+    whole, first, second = tally_of(*scores), tally_of(*scores[:3]), tally_of(*scores[3:])
+    first.merge(second)
+    assert first.profile() == whole.profile()

@@ -72,6 +72,8 @@ def test_polyphony_agrees_with_counting_every_tick(seed):
     notes = [(onset, duration, 60) for onset, duration in zip(onsets, durations, strict=True)]
     found = statistics.piece_statistics(make_score((0, False, notes), ticks_per_quarter=1))
     assert found["polyphony_mean"] == pytest.approx(sounding[sounding > 0].mean())
+    end = int((onsets + durations).max())
+    assert found["polyphony_share"] == pytest.approx((sounding[:end] > 1).mean())
 
 
 def test_transposition_changes_pitch_and_nothing_else():
@@ -102,7 +104,9 @@ def test_corpus_statistics_agree_with_numpy_and_skip_what_is_not_finite():
 
 def test_histograms_count_every_note_once():
     piano = (0, False, [(0, 1, 60), (1, 100, 60), (2, 0.25, 61)])
-    found = statistics.histograms([make_score(piano), make_score((0, True, [(0, 1, 36)]), tempo_bpm=999)])
+    scores = [make_score(piano), make_score((0, True, [(0.5, 1, 36)]), tempo_bpm=60)]
+    parts = [statistics.piece_histograms(score) for score in scores]
+    found = statistics.panels_of({name: parts[0][name] + parts[1][name] for name in parts[0]})
     assert json.loads(json.dumps(found)) == found
     assert found["pitch"]["counts"][60] == 2
     assert sum(found["pitch"]["counts"]) == 3  # without the drum
@@ -110,10 +114,11 @@ def test_histograms_count_every_note_once():
     assert sum(found["duration_beats"]["counts"]) == 4
     assert found["duration_beats"]["counts"][-1] == 1  # 100 beats, in the outer bin
     assert found["duration_beats"]["counts"][8] == 2  # one beat lies in [1, 1.125)
-    assert sum(found["tempo_bpm"]["counts"]) == sum(found["piece_duration_seconds"]["counts"]) == 2
+    assert found["onset_place"]["counts"] == [3, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert sum(found["onset_interval_beats"]["counts"]) == sum(found["onset_interval_seconds"]["counts"]) == 2
     for bins in found.values():
         assert len(bins["counts"]) == len(bins["labels"] if "labels" in bins else bins["edges"][1:])
-    assert sum(statistics.histograms([])["pitch"]["counts"]) == 0
+    assert statistics.bin_counts("tempo_bpm", np.array([59.0, 999.0])).sum() == 2
 
 
 def test_bars_with_voices():
@@ -158,3 +163,134 @@ def test_key_agrees_with_music21(tmp_path, seed):
 
 def test_no_key_without_pitches():
     assert statistics.key_estimate(make_score((0, True, [(0, 1, 36)]))) == "unknown"
+
+
+# --- Against muspy and pretty_midi -----------------------------------------------------------------------
+
+
+def random_tracks(seed):
+    """Three tracks of (program, [(onset, duration, pitch, velocity)]) in twelfths of a beat, with empty bars.
+
+    Onsets are even and durations odd, so no note ends on a bar line, where muspy counts it into the next bar too. No
+    two notes of one pitch overlap, since muspy counts pitches where we count notes.
+    """
+    generator = np.random.default_rng(seed)
+    tracks, bars = [], generator.choice(20, size=7)
+    for index, program in enumerate(generator.choice(96, size=3, replace=False).tolist()):
+        until, notes = {}, []
+        for onset in sorted((48 * generator.choice(bars, 50) + 2 * generator.integers(0, 24, 50)).tolist()):
+            pitch, duration = 30 + 20 * index + int(generator.integers(20)), 1 + 2 * int(generator.integers(0, 20))
+            if onset > until.get(pitch, -1):
+                notes.append((onset, duration, pitch, int(generator.integers(20, 120))))
+                until[pitch] = onset + duration
+        tracks.append((program, notes))
+    return tracks
+
+
+def as_score(tracks, tempo_bpm=97.0, drums=()):
+    score = Score(12)
+    for program, notes in [*tracks, *([(-1, drums)] if drums else [])]:
+        track = Track("", max(0, program), program < 0)
+        for note in notes:
+            track.notes.append(Note(*note))
+        score.tracks.append(track)
+    score.tempos.append(Tempo(0, tempo_bpm))
+    score.time_signatures.append(TimeSignature(0, 4, 4))
+    return score
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ten_statistics_agree_with_muspy(seed):
+    import muspy
+
+    tracks = random_tracks(seed)
+    oracle = muspy.Music(
+        resolution=12,
+        tracks=[
+            muspy.Track(program=program, notes=[muspy.Note(o, p, d, v) for o, d, p, v in notes])
+            for program, notes in tracks
+        ],
+    )
+    found = statistics.piece_statistics(as_score(tracks))
+    expected = {
+        "pitches_used": muspy.n_pitches_used(oracle),
+        "pitch_classes_used": muspy.n_pitch_classes_used(oracle),
+        "pitch_range": muspy.pitch_range(oracle),
+        "pitch_entropy_bits": muspy.pitch_entropy(oracle),
+        "pitch_class_entropy_bits": muspy.pitch_class_entropy(oracle),
+        "scale_consistency": muspy.scale_consistency(oracle),
+        "polyphony_mean": muspy.polyphony(oracle),
+        "polyphony_share": muspy.polyphony_rate(oracle, threshold=1),
+        "empty_bars_share": muspy.empty_measure_rate(oracle, 48),
+        "groove_consistency": muspy.groove_consistency(oracle, 48),
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert 0 < found["empty_bars_share"] < 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ten_statistics_agree_with_pretty_midi(tmp_path, seed):
+    """pretty_midi has seconds only, so lengths in beats are compared at the one tempo."""
+    import pretty_midi
+
+    tracks = random_tracks(seed)
+    drums = [(beat * 12, 3, 36 + beat % 4, 90) for beat in range(30)]
+    save_score(as_score(tracks, 97.0, drums), tmp_path / "a.mid")
+    oracle = pretty_midi.PrettyMIDI(str(tmp_path / "a.mid"))
+    score = load_score(tmp_path / "a.mid")
+    found, histograms = statistics.piece_statistics(score), statistics.piece_histograms(score)
+    notes = [note for instrument in oracle.instruments for note in instrument.notes]
+    beat = 60 / oracle.get_tempo_changes()[1][0]
+    onsets = np.unique(np.round(oracle.get_onsets(), 6))
+    expected = {
+        "duration_seconds": oracle.get_end_time(),
+        "bars": len(oracle.get_downbeats()),
+        "notes": len(notes),
+        "tempo_bpm": oracle.get_tempo_changes()[1][0],
+        "notes_per_second": len(notes) / oracle.get_end_time(),
+        "duration_mean_beats": np.mean([note.get_duration() for note in notes]) / beat,
+        "onset_interval_mean_beats": np.mean(np.diff(onsets)) / beat,
+        "velocity_mean": np.mean([note.velocity for note in notes]),
+        "programs": len({(instrument.program, instrument.is_drum) for instrument in oracle.instruments}),
+        "drum_notes_share": np.mean(
+            [instrument.is_drum for instrument in oracle.instruments for _ in instrument.notes]
+        ),
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-4)
+    classes = histograms["pitch_class"] / histograms["pitch_class"].sum()
+    np.testing.assert_allclose(classes, oracle.get_pitch_class_histogram(), atol=1e-9)
+
+
+# --- Tempo from onsets -----------------------------------------------------------------------------------
+
+
+def played(tempo_bpm, jitter_ms=0.0, file_bpm=120.0, seed=0):
+    """A tune in eighths with chords on the beats, played at `tempo_bpm` in a file that says `file_bpm`."""
+    generator = np.random.default_rng(seed)
+    notes = []
+    for eighth in range(96):
+        beats = eighth / 2 * file_bpm / tempo_bpm + generator.normal(0, 1) * jitter_ms / 1000 * file_bpm / 60 + 0.1
+        strong = eighth % 2 == 0
+        if strong or generator.random() < 0.5:
+            notes += [(max(0, beats), 0.4, 60 + pitch) for pitch in ((0, 4, 7) if strong else (12,))]
+    return make_score((0, False, notes), tempo_bpm=file_bpm)
+
+
+@pytest.mark.parametrize("tempo_bpm", [70, 88, 104, 120, 133, 150])
+@pytest.mark.parametrize("jitter_ms", [0, 12])
+def test_the_tempo_is_heard_whatever_the_file_says(tempo_bpm, jitter_ms):
+    assert statistics.tempo_estimate(played(tempo_bpm, jitter_ms)) == pytest.approx(tempo_bpm, rel=0.02)
+    assert statistics.tempo_estimate(played(tempo_bpm, jitter_ms, file_bpm=75)) == pytest.approx(tempo_bpm, rel=0.02)
+
+
+def test_the_tempo_of_a_pulse_is_pretty_midis(tmp_path):
+    import pretty_midi
+
+    save_score(make_score((0, False, [(beat, 0.5, 60) for beat in range(40)]), tempo_bpm=93), tmp_path / "a.mid")
+    oracle = pretty_midi.PrettyMIDI(str(tmp_path / "a.mid")).estimate_tempo()
+    assert statistics.tempo_estimate(load_score(tmp_path / "a.mid")) == pytest.approx(oracle, rel=0.01)
+
+
+def test_too_few_onsets_have_no_tempo():
+    assert math.isnan(statistics.tempo_estimate(make_score()))
+    assert math.isnan(statistics.tempo_estimate(make_score((0, False, [(i // 4, 1, 60 + i) for i in range(16)]))))

@@ -179,3 +179,28 @@ def test_all_controls_together_leave_a_way(grammar):
     controls = Controls("6/8", keep_tempo=True, programs=(0,), one_voice=True, every_bar=True)
     row = Stroll(grammar, controls, seed=7)
     assert len(row.notes) > 20
+
+
+@pytest.mark.parametrize("seed", SEEDS[:3])
+@pytest.mark.parametrize("narrow", [(60, 60), (57, 60), (40, 84)])
+def test_a_pitch_range_binds_all_but_the_drums_and_leaves_a_way(grammar, seed, narrow):
+    programs = (0, 40, 73, -1)
+    controls = Controls(programs=programs, pitch_range=narrow, program_ranges={40: (70, 72), 73: (0, 5)})
+    row = Stroll(grammar, controls, seed, weights={"Program": 4.0})
+    bounds = {0: narrow, 40: (70, 72), 73: (21, 108), -1: (27, 88)}  # the tokenizer knows no pitch from 0 to 5
+    heard = {program: [pitch for other, _, pitch, _ in row.decoded_notes() if other == program] for program in programs}
+    for program, (low, high) in bounds.items():
+        assert heard[program]
+        assert all(low <= pitch <= high for pitch in heard[program])
+    assert min(heard[-1]) < 40  # a drum is no pitch
+    assert heard[73]
+    assert max(heard[73]) > 84
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_voice_of_one_pitch_waits_until_it_is_free(grammar, seed):
+    controls = Controls(programs=(0, 40), pitch_range=(60, 61), program_ranges={40: (50, 50)})
+    row = Stroll(grammar, controls, seed, weights={"Program": 4.0})
+    assert {(program, pitch) for program, _, pitch, _ in row.decoded_notes()} == {(0, 60), (0, 61), (40, 50)}
+    row = Stroll(grammar, Controls("6/8", True, (0,), True, True, pitch_range=(60, 60)), seed)
+    assert len(row.notes) > 20

@@ -2,12 +2,20 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from symusic import Score
 
 from midifactory.errors import UserError
+from midifactory.music.score import bar_starts, note_arrays, seconds_at
 from midifactory.tokens.grammar import Controls, Grammar, Walk
+from midifactory.tokens.tokenizer import Tokenizer
+
+# Without a grammar a row is heard anew after so many tokens, to see whether it is long enough ...
+_LISTEN_EVERY = 32
+# ... and given up where so many bring no later onset: nothing else stops a model that repeats itself in one place.
+_PATIENCE = 1024
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,8 @@ class MusicGuide:
         bars_before: int = 0,
         seconds_before: float = 0.0,
     ):
+        if "TimeSig" not in grammar.of_type:
+            controls = replace(controls, metre=None)  # its only metre is 4/4
         self.walk = Walk(grammar, controls)
         for token in prompt:
             self.walk.step(token)
@@ -105,3 +115,77 @@ class MusicGuide:
         if self.end_bar is not None and bar >= self.end_bar:
             return True
         return self._end_seconds is not None and self.walk.seconds_at(tick) >= self._end_seconds
+
+
+class FreeGuide:
+    """Implements engine.Guide for any tokenizer: no grammar, only the length.
+
+    hear: model ids to the Score that they are; prompt: the row's first ids. The row goes on until a note begins at or
+    after the length asked for, counted from `bars_before` and `seconds_before` (the finished Score is to be cut
+    there), or for exactly `length.tokens` ids. PAD and BOS never come, nor EOS before that, except in a tokenizer
+    whose time begins anew (MMM): there EOS ends the row, and a length in bars or seconds is a UserError.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        hear: Callable[[Sequence[int]], Score],
+        prompt: Sequence[int],
+        length: Length,
+        scale_bias: np.ndarray | None = None,
+        bars_before: int = 0,
+        seconds_before: float = 0.0,
+    ):
+        if not tokenizer.monotonic and length.tokens is None:
+            name, value = ("bars", length.bars) if length.bars is not None else ("seconds", length.seconds)
+            raise UserError(
+                f"{name}={value}: {tokenizer.scheme} writes one track after the other, so only tokens can be counted; "
+                "set tokens=1024"
+            )
+        self._hear, self._row, self._bias = hear, list(prompt), scale_bias
+        self._eos = tokenizer.eos_id
+        self._allowed = np.ones(tokenizer.vocab_size, dtype=bool)
+        self._allowed[[tokenizer.pad_id, tokenizer.bos_id]] = False
+        self._allowed[tokenizer.eos_id] = not tokenizer.monotonic
+        self.end_bar = bars_before + length.bars if length.bars is not None else None
+        self.seconds = length.seconds
+        self._end_seconds = seconds_before + length.seconds if length.seconds is not None else None
+        self._tokens_left = length.tokens
+        self._taken, self._last_onset, self._onset_at = 0, -1, 0
+
+    def forced(self) -> int | None:
+        """Nothing."""
+        return None
+
+    def allowed(self) -> np.ndarray | None:
+        """All but special tokens."""
+        return self._allowed
+
+    def bias(self) -> np.ndarray | None:
+        """The key's preference."""
+        return self._bias
+
+    def take(self, token: int) -> int | None:
+        """Take `token`, or end the row where it is long enough."""
+        if token == self._eos:
+            return None
+        if self._tokens_left is not None:
+            self._tokens_left -= 1
+            return token if self._tokens_left >= 0 else None
+        if self._taken and self._taken % _LISTEN_EVERY == 0 and self._is_long_enough():
+            return None
+        self._taken += 1
+        self._row.append(token)
+        return token
+
+    def _is_long_enough(self) -> bool:
+        score = self._hear(self._row)
+        onset = int(note_arrays(score)["onset"].max(initial=-1))
+        if onset > self._last_onset:
+            self._last_onset, self._onset_at = onset, self._taken
+        if self.end_bar is not None:
+            reached = len(bar_starts(score, onset + 1)) > self.end_bar
+        else:
+            assert self._end_seconds is not None
+            reached = float(seconds_at(score, np.array(onset))) >= self._end_seconds
+        return reached or self._taken - self._onset_at >= _PATIENCE

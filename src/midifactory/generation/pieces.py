@@ -1,7 +1,8 @@
 """From a trained model and settings to finished Scores: the whole of generation below the command line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -9,11 +10,20 @@ from symusic import Score, Tempo
 
 from midifactory.errors import UserError
 from midifactory.generation.engine import Engine
-from midifactory.generation.guide import Length, MusicGuide
+from midifactory.generation.guide import FreeGuide, Length, MusicGuide
 from midifactory.generation.sampling import Sampling
-from midifactory.generation.styles import Opening, Style, Wishes, bar_head, scale_bias
+from midifactory.generation.styles import Free, Opening, Style, Wishes, bar_head, refuse_metre, scale_bias
 from midifactory.models.interface import SequenceModel
-from midifactory.music.score import bar_count, bar_starts, cut, first_bars, first_notes, last_note_end, seconds_at
+from midifactory.music.score import (
+    bar_count,
+    bar_starts,
+    cut,
+    first_bars,
+    first_notes,
+    last_note_end,
+    note_arrays,
+    seconds_at,
+)
 from midifactory.tokens.grammar import Controls, Grammar, Walk
 from midifactory.tokens.tokenizer import Tokenizer
 
@@ -40,8 +50,8 @@ class Composition:
 def prompt_opening(score: Score, tokenizer: Tokenizer, bars: int | None, notes: int | None, wishes: Wishes) -> Opening:
     """The first `bars` bars or `notes` notes of a Score (all of it for neither) as an opening.
 
-    Whole bars are closed: the model's music begins at the next bar line. Raises UserError for both at once, for
-    counts below 1 and for a prompt without notes.
+    Whole bars are closed: the model's music begins at the next bar line. Without a grammar it goes on from the last
+    onset instead. Raises UserError for both at once, for counts below 1 and for a prompt without notes.
     """
     if bars is not None and notes is not None:
         raise UserError(f"prompt_bars={bars} and prompt_notes={notes}: set one of them")
@@ -51,7 +61,19 @@ def prompt_opening(score: Score, tokenizer: Tokenizer, bars: int | None, notes: 
     part = first_bars(score, bars) if bars is not None else first_notes(score, notes) if notes is not None else score
     if part.note_num() == 0:
         raise UserError(f"prompt_bars={bars}: these bars of the prompt hold no note; take more bars")
-    ids = tokenizer.encode(part).ids[:-1].tolist()
+    ids = tokenizer.to_model_ids(tokenizer.encode(part).ids[:-1]).tolist()
+    if not tokenizer.has_grammar:
+        refuse_metre(wishes, tokenizer)
+        heard = _hear(tokenizer, wishes, ids)
+        if notes is None:
+            wanted = min(bars, bar_count(score)) if bars is not None else bar_count(part)
+            starts = bar_starts(score)
+            end = int(starts[wanted]) if wanted < len(starts) else last_note_end(score)
+            end = round(end * _OUTPUT_TICKS / score.ticks_per_quarter)
+        else:
+            end = int(note_arrays(heard)["onset"].max()) + 1
+        before = bar_starts(heard, end)
+        return Opening(ids, Controls(), [], None, len(before), float(seconds_at(heard, np.array(end))), end)
     walk = Walk(Grammar(tokenizer))
     for token in ids:
         walk.step(token)
@@ -98,37 +120,51 @@ def compose(
         )
     if samples < 1:
         raise UserError(f"num_samples={samples}: it must be at least 1")
-    grammar = Grammar(tokenizer)
-    bias = scale_bias(tokenizer, wishes.key, key_strength)
-    guides = [
-        MusicGuide(
-            grammar,
-            opening.prompt,
-            length,
-            opening.controls,
-            opening.closing,
-            opening.downbeats,
-            bias,
-            opening.bars_before,
-            opening.seconds_before,
-        )
-        for _ in range(samples)
-    ]
-    bar_ids = frozenset(grammar.of_type["Bar"].tolist())
+    pitches = None if tokenizer.has_grammar else opening.controls.pitch_range
+    bias = scale_bias(tokenizer, wishes.key, key_strength, pitches)
+    hear = partial(_hear, tokenizer, wishes)
+    guides: list[MusicGuide | FreeGuide]
+    if tokenizer.has_grammar:
+        grammar = Grammar(tokenizer)
+        guides = [
+            MusicGuide(
+                grammar,
+                opening.prompt,
+                length,
+                opening.controls,
+                opening.closing,
+                opening.downbeats,
+                bias,
+                opening.bars_before,
+                opening.seconds_before,
+            )
+            for _ in range(samples)
+        ]
+    else:
+        guides = [
+            FreeGuide(tokenizer, hear, opening.prompt, length, bias, opening.bars_before, opening.seconds_before)
+            for _ in range(samples)
+        ]
+    bar_ids = frozenset(tokenizer.starting_with("Bar").tolist())
     engine = Engine(trained.model, engine_window, bar_ids, tokenizer.pad_id)
     rows = engine.run(opening.prompt, guides, sampling, seed, on_step)
     prompt_end = _prompt_end_tick(tokenizer, opening) if opening.bars_before else 0
     return [
-        _finish(tokenizer, [*opening.prompt, *row], guide, wishes, prompt_end)
+        _finish(hear([*opening.prompt, *row]), [*opening.prompt, *row], guide, prompt_end)
         for row, guide in zip(rows, guides, strict=True)
     ]
 
 
-def _finish(tokenizer: Tokenizer, ids: list[int], guide: MusicGuide, wishes: Wishes, prompt_end: int) -> Composition:
+def _hear(tokenizer: Tokenizer, wishes: Wishes, ids: Sequence[int]) -> Score:
+    """The Score of model ids, in the ticks of the output and the tempo that was asked."""
     score = tokenizer.decode(ids).resample(_OUTPUT_TICKS, min_dur=1)
     if wishes.tempo_bpm is not None:
         # Tokens know tempos in steps; the file gets the tempo that was asked.
         score.tempos = type(score.tempos)([Tempo(0, wishes.tempo_bpm)])
+    return score
+
+
+def _finish(score: Score, ids: list[int], guide: MusicGuide | FreeGuide, prompt_end: int) -> Composition:
     # The last notes may ring over the end asked for.
     if guide.end_bar is not None:
         starts = bar_starts(score)
@@ -143,6 +179,8 @@ def _finish(tokenizer: Tokenizer, ids: list[int], guide: MusicGuide, wishes: Wis
 
 
 def _prompt_end_tick(tokenizer: Tokenizer, opening: Opening) -> int:
+    if not tokenizer.has_grammar:
+        return opening.end_tick
     walk = Walk(Grammar(tokenizer))
     for token in [*opening.prompt, *opening.closing]:
         walk.step(token)
@@ -150,7 +188,12 @@ def _prompt_end_tick(tokenizer: Tokenizer, opening: Opening) -> int:
 
 
 def opening_of_style(style: Style, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
-    """The style's opening; refuses chords that the style would ignore."""
+    """The style's opening; refuses chords that the style would ignore, and styles that need the grammar."""
     if wishes.chords is not None and not style.takes_chords:
         raise UserError(f"chords={wishes.chords!r}: style={type(style).__name__.lower()} takes none; set style=chords")
+    if not tokenizer.has_grammar and not isinstance(style, Free):
+        raise UserError(
+            f"style={type(style).__name__.lower()} needs a REMI tokenizer without byte pairs, this model has "
+            f"{tokenizer.scheme} with {tokenizer.vocab_size} ids; use style=free"
+        )
     return style.opening(wishes, tokenizer)

@@ -10,11 +10,13 @@ import numpy as np
 from symusic import Note, Score, Tempo, TimeSignature, Track
 
 from midifactory.errors import UserError
+from midifactory.music.profile import tessitura
 from midifactory.music.theory import Chord, Key, parse_chords, parse_key, voice
 from midifactory.tokens.grammar import Controls
 from midifactory.tokens.tokenizer import Tokenizer
 
 _TICKS = 480  # per quarter note, of the scores made here
+_PITCHED = ("Pitch_", "NoteOn_")  # how the tokens of pitches begin, those of drums aside
 _C_MAJOR = Key("C major", 0, False)
 
 
@@ -34,7 +36,8 @@ class Opening:
     """What the engine starts from.
 
     prompt: ids with BOS first. closing: tokens forced after it. downbeats: see guide.MusicGuide. bars_before,
-    seconds_before: how much of it is a prompt file's and does not count in the length asked for.
+    seconds_before: how much of it is a prompt file's and does not count in the length asked for. end_tick: where a
+    prompt file's part ends in the finished Score, where no grammar follows it.
     """
 
     prompt: list[int]
@@ -43,6 +46,7 @@ class Opening:
     downbeats: Callable[[int], Sequence[int]] | None = None
     bars_before: int = 0
     seconds_before: float = 0.0
+    end_tick: int = 0
 
 
 class Style(ABC):
@@ -59,11 +63,14 @@ class Free(Style):
     """The model starts by itself, in the tempo and metre asked."""
 
     def opening(self, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
-        """BOS, and with a tempo or metre the first bar's head."""
+        """BOS, and with a tempo or metre the first bar's head; just BOS where there is no grammar."""
+        if not tokenizer.has_grammar:
+            refuse_metre(wishes, tokenizer)
+            return Opening([tokenizer.bos_id], Controls())
         controls = Controls(metre=wishes.metre, keep_tempo=wishes.tempo_bpm is not None)
         prompt = [tokenizer.bos_id]
         if wishes.tempo_bpm is not None or wishes.metre is not None:
-            prompt += bar_head(tokenizer, wishes.metre or wishes.profile["metre"])
+            prompt += bar_head(tokenizer, settled(wishes, tokenizer).metre or "4/4")
         if wishes.tempo_bpm is not None:
             prompt += tempo_tokens(tokenizer, wishes.tempo_bpm)
         return Opening(prompt, controls)
@@ -80,7 +87,7 @@ class Chords(Style):
     def opening(self, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
         """A held chord in bar 1, closed, and one beat of the bar's chord in each following bar."""
         progression = parse_chords(wishes.chords or self.chords)
-        wishes = settled(wishes)
+        wishes = settled(wishes, tokenizer)
         numerator, denominator = parse_metre(wishes.metre)
         beat = _TICKS * 4 // denominator
         voices = chord_voices(wishes.profile)
@@ -103,7 +110,7 @@ class Melody(Style):
 
     def opening(self, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
         """A bar of `degrees` in quarter notes on the corpus' highest voice, or on `program`."""
-        wishes = settled(wishes)
+        wishes = settled(wishes, tokenizer)
         numerator, denominator = parse_metre(wishes.metre)
         row = program_row(wishes.profile, self.program, highest=True)
         scale = (wishes.key or _C_MAJOR).scale
@@ -128,7 +135,7 @@ class Arpeggio(Style):
 
     def opening(self, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
         """A bar of the tonic chord up and down, on the corpus' main program or on `program`."""
-        wishes = settled(wishes)
+        wishes = settled(wishes, tokenizer)
         numerator, denominator = parse_metre(wishes.metre)
         row = program_row(wishes.profile, self.program, highest=False)
         chord = (wishes.key or _C_MAJOR).triad
@@ -145,12 +152,13 @@ class Arpeggio(Style):
         return Opening(encode_notes(tokenizer, wishes, notes), controls, bar_head(tokenizer, wishes.metre or "4/4"))
 
 
-def settled(wishes: Wishes) -> Wishes:
-    """The wishes with the corpus' tempo and metre where none was asked."""
+def settled(wishes: Wishes, tokenizer: Tokenizer) -> Wishes:
+    """The wishes with the corpus' tempo and metre where none was asked; 4/4 for a tokenizer without metres."""
+    usual = wishes.profile["metre"] if "TimeSig" in tokenizer.types else "4/4"
     return replace(
         wishes,
         tempo_bpm=wishes.tempo_bpm if wishes.tempo_bpm is not None else wishes.profile["tempo_bpm"],
-        metre=wishes.metre or wishes.profile["metre"],
+        metre=wishes.metre or usual,
     )
 
 
@@ -162,10 +170,21 @@ def parse_metre(text: str | None) -> tuple[int, int]:
     return int(numerator), int(denominator)
 
 
+def refuse_metre(wishes: Wishes, tokenizer: Tokenizer) -> None:
+    """Raise UserError for a metre where no grammar could keep it."""
+    if wishes.metre is not None:
+        raise UserError(
+            f"metre={wishes.metre} needs a REMI tokenizer without byte pairs, this model has {tokenizer.scheme} with "
+            f"{tokenizer.vocab_size} ids; leave it out"
+        )
+
+
 def bar_head(tokenizer: Tokenizer, metre: str) -> list[int]:
     """The tokens that open a bar. Raises UserError for a metre that the tokenizer does not know."""
     parse_metre(metre)
     names = [name.removeprefix("TimeSig_") for name in tokenizer.tokens if name.startswith("TimeSig_")]
+    if not names and metre != "4/4":
+        raise UserError(f"metre={metre}: this model's tokens have no metres, all its bars are 4/4; leave it out")
     if names and metre not in names:
         near = difflib.get_close_matches(metre, names, n=1, cutoff=0.0)[0]
         raise UserError(f"metre={metre}: this model knows {', '.join(names)} (nearest: {near})")
@@ -246,15 +265,24 @@ def nearest_pitch(pitch_class: int, around: int) -> int:
     return min((pitch for pitch in range(128) if pitch % 12 == pitch_class), key=lambda pitch: abs(pitch - around))
 
 
-def scale_bias(tokenizer: Tokenizer, key: Key | None, strength_nats: float) -> np.ndarray | None:
-    """(V,) of -strength at pitches outside the key, 0 elsewhere; None without a key."""
-    if key is None:
+def scale_bias(
+    tokenizer: Tokenizer, key: Key | None, strength_nats: float, pitch_range: tuple[int, int] | None = None
+) -> np.ndarray | None:
+    """(V,) of -strength at pitches outside the key, 0 elsewhere; None without a key and a range.
+
+    Pitches outside `pitch_range` get a value that none is sampled at: for tokenizers whose walk no grammar follows.
+    """
+    if key is None and pitch_range is None:
         return None
-    bias = np.zeros(tokenizer.vocab_size, dtype=np.float32)
+    bias = np.zeros(tokenizer.base_vocab_size, dtype=np.float32)
     for token, name in enumerate(tokenizer.tokens):
-        if name.startswith("Pitch_") and int(name.removeprefix("Pitch_")) % 12 not in key.scale:
-            bias[token] = -strength_nats
-    return bias
+        if name.startswith(_PITCHED):
+            pitch = int(name.partition("_")[2])
+            if pitch_range is not None and not pitch_range[0] <= pitch <= pitch_range[1]:
+                bias[token] = -1e9
+            elif key is not None and pitch % 12 not in key.scale:
+                bias[token] = -strength_nats
+    return tokenizer.worst_part(bias)
 
 
 def parse_wishes(
@@ -266,3 +294,20 @@ def parse_wishes(
     if metre is not None:
         parse_metre(metre)
     return Wishes(profile, parse_key(key) if key else None, tempo_bpm, metre, chords)
+
+
+def bind_range(opening: Opening, profile: dict[str, Any], asked: Sequence[int] | None, tokenizer: Tokenizer) -> None:
+    """Keep what the model adds to `opening` within the pitches `asked`, or within the corpus' tessitura for None.
+
+    What the opening itself holds stays as it is. Raises UserError for pitches that are no range or that this model's
+    tokens do not have. Without a grammar all programs share one range.
+    """
+    overall, programs = tessitura(profile)
+    if asked is not None:
+        if len(asked) != 2 or not 0 <= asked[0] <= asked[1] <= 127:
+            raise UserError(f"pitch_range={list(asked)}: give the lowest and the highest MIDI pitch, such as [21,108]")
+        known = [int(name.partition("_")[2]) for name in tokenizer.tokens if name.startswith(_PITCHED)]
+        if not any(asked[0] <= pitch <= asked[1] for pitch in known):
+            raise UserError(f"pitch_range={list(asked)}: this model knows pitches {min(known)} to {max(known)}")
+        overall, programs = (asked[0], asked[1]), {}
+    opening.controls = replace(opening.controls, pitch_range=overall, program_ranges=programs)

@@ -195,8 +195,9 @@ def assemble(name: str, entries: Sequence[tuple[SourceFile, Scanned]], options: 
         raise ValueError(f"{name}: two files have the same id")
     if entries and not usable:
         file, found = entries[0]
+        folder = os.path.commonpath([file.path.parent for file, _ in entries])
         raise UserError(
-            f"none of the {len(entries)} MIDI files of {name} can be used "
+            f"none of the {len(entries)} MIDI files in data.root={folder} can be used "
             f"(the first, {file.id}: {found.reason}); add files that can"
         )
     official = {key: file.split for key, (file, _) in usable.items() if file.split}

@@ -5,6 +5,8 @@ the Score that comes out, rests included; and it knows which tokens are lawful n
 pitch that still sounds on a program is not struck again, drums have drum pitches.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,7 +23,9 @@ class Controls:
 
     metre: the only time signature, as "4/4". keep_tempo: no further tempo tokens. programs: the only ones
     allowed (-1 drums). one_voice: no note begins before the last one ends. every_bar: no rest may pass a bar line
-    and no bar stays empty, so that every bar has its Bar token and a note.
+    and no bar stays empty, so that every bar has its Bar token and a note. pitch_range: lowest and highest pitch;
+    program_ranges: the same for single programs, instead of pitch_range. Neither binds drums, nor a program of whose
+    range the tokenizer knows no pitch.
     """
 
     metre: str | None = None
@@ -29,6 +33,12 @@ class Controls:
     programs: tuple[int, ...] | None = None
     one_voice: bool = False
     every_bar: bool = False
+    pitch_range: tuple[int, int] | None = None
+    program_ranges: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+
+    def range_of(self, program: int) -> tuple[int, int] | None:
+        """The pitches that bind a program; None for any."""
+        return None if program == _DRUMS else self.program_ranges.get(program, self.pitch_range)
 
 
 class Grammar:
@@ -90,6 +100,33 @@ class Walk:
         self._pitch = 0
         self._until: dict[tuple[int, int], int] = {}  # end tick of the latest note per program and pitch
         self._tempo = (0, 0.0, DEFAULT_TEMPO_BPM)  # since which tick, at how many seconds, beats per minute
+        self._pitches = self._free_pitches()
+        self._fewest = min((len(pitches) for pitches in self._pitches.values()), default=0)
+
+    def _free_pitches(self) -> dict[int, np.ndarray]:
+        """The pitches that the controls leave to each program that may play and that they bind."""
+        known = self.grammar.numbers.get("Pitch", np.zeros(0, int))
+        found = {}
+        for program in self.grammar.numbers["Program"].tolist():
+            bounds = self.controls.range_of(program)
+            if bounds is not None:
+                inside = known[(known >= bounds[0]) & (known <= bounds[1])]
+                if len(inside):
+                    found[program] = inside
+        return found
+
+    def _busy_until(self) -> dict[int, int]:
+        """The tick at which a pitch comes free again, for each program that sounds all the pitches left to it."""
+        if len(self._until) < self._fewest or not self._pitches:
+            return {}
+        ends = Counter(program for (program, _), end in self._until.items() if end > self.tick)
+        return {
+            program: min(self._until[program, int(pitch)] for pitch in self._pitches[program])
+            for program, count in ends.items()
+            if program in self._pitches
+            and count >= len(self._pitches[program])
+            and all(self._until.get((program, int(pitch)), 0) > self.tick for pitch in self._pitches[program])
+        }
 
     def _metre(self, numerator: int, denominator: int) -> None:
         inner = self.grammar.tokenizer.miditok
@@ -168,6 +205,12 @@ class Walk:
         earliest = self.tick - self.bar_tick + (self.type not in {"Bar", "TimeSig", "Rest"})
         if controls.one_voice:
             earliest = max(earliest, self._note_end - self.bar_tick)
+        busy = self._busy_until()
+        if busy:
+            mask[of_type["Program"][np.isin(numbers["Program"], list(busy))]] = False
+            playing = controls.programs if controls.programs is not None else numbers["Program"].tolist()
+            if all(program in busy for program in playing):
+                earliest = max(earliest, min(busy[program] for program in playing) - self.bar_tick)
         mask[positions] &= (ticks >= earliest) & (ticks < self.ticks_per_bar)
         if self.type == "Rest" and self.tick != self.bar_tick:
             mask[of_type.get("TimeSig", [])] = False  # a metre changes at a bar line; a rest may have swallowed its Bar
@@ -183,6 +226,8 @@ class Walk:
             ]
             for name in NOTE_TYPES & of_type.keys():
                 mask[of_type[name][np.isin(numbers[name], taken)]] = False
+            if self._program in self._pitches:
+                mask[of_type["Pitch"][~np.isin(numbers["Pitch"], self._pitches[self._program])]] = False
         if controls.one_voice and self._sounding_at == self.tick and self.type in {"Duration", "Position", "Tempo"}:
             mask[of_type["Program"]] = False
         self._apply(controls, mask)

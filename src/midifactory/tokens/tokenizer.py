@@ -1,13 +1,17 @@
 """MidiTok behind one door: a Score becomes ids whose place in time is known, ids become a Score.
 
-Legend: N tokens in a piece, G onset groups in it, V the vocabulary.
+Ids on disk and in an `Encoding` are base ids, one per MidiTok token. A model reads model ids: the same, or with
+byte-pair encoding (tokens/bpe.py) fewer and larger ones.
+
+Legend: N tokens in a piece, G onset groups in it, B the base vocabulary, V the model's vocabulary.
 """
 
 import hashlib
 import inspect
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +19,31 @@ from typing import Any
 import miditok
 import numpy as np
 from miditok import MusicTokenizer, TokenizerConfig, TokSequence
-from symusic import Score, Tempo
+from symusic import Note, Score, Tempo, Track
 
 from midifactory.errors import UserError
 from midifactory.music.score import DEFAULT_TEMPO_BPM, bar_starts, seconds_at
+from midifactory.tokens import bpe
+from midifactory.tokens.fast_remi import FastRemi
 
 CONFIG_FIELDS = tuple(name for name in inspect.signature(TokenizerConfig).parameters if name != "kwargs")
+SCHEMES = ("REMI", "TSD", "MIDILike", "Structured", "PerTok", "MMM")
 SPECIAL_TOKENS = ("PAD", "BOS", "EOS")
 NOTE_TYPES = frozenset({"Pitch", "PitchDrum"})
-TIME_TYPES = frozenset({"Bar", "Position", "Rest"})
-# A Bar, TimeSig or Position token right after one of these belongs to the group that one opened.
-_OPENING_TYPES = frozenset({"BOS", "Bar", "TimeSig", "Position", "Rest"})
+ONSET_TYPES = NOTE_TYPES | {"NoteOn", "DrumOn", "PitchIntervalTime", "PitchIntervalChord"}
+_TIME_TYPES = frozenset({"Bar", "Position", "Rest", "TimeShift"})
+# A time token right after one of these belongs to the group that one opened.
+_OPENING_TYPES = frozenset({"BOS", "Bar", "TimeSig", "Position", "Rest", "TimeShift"})
+# What MidiTok takes without a word and then does wrong; what it switches off by itself is found by comparing.
+_REFUSED = {
+    "PerTok": {
+        "use_rests": "it never writes a Rest, pauses are Bar and TimeShift tokens",
+        "use_tempos": "it writes no time before a Tempo, so a change would move to the note before it",
+        "use_time_signatures": "it takes a bar of 6/8 for twelve quarters, so its Bar tokens would be wrong",
+    }
+}
+_BPE_KEYS = ("_vocab_base", "_model", "_vocab_base_byte_to_token")
+_SIZE_KEY = "bpe_vocab_size"
 
 
 @dataclass(frozen=True)
@@ -34,8 +52,10 @@ class Encoding:
 
     ids: (N,) int64, BOS first and EOS last. The other arrays have shape (G,): `group_token` is the index in
     `ids` of a group's first token, `group_seconds` and `group_bar` its onset on the Score, `group_notes` the
-    notes before it, `group_opens_bar` whether its first token is a Bar. Groups are ordered; the first starts at
-    the first token after BOS.
+    notes before it, `group_opens_bar` whether its first token is a Bar. The first group starts at the first
+    token after BOS. Seconds and bars never fall, except in MMM, where they begin anew with every track (see
+    `Tokenizer.monotonic`). In MIDILike a note may sound over a group's border: its NoteOff then stands in a later
+    group, at a time no later than the last onset's where nothing begins any more.
     """
 
     ids: np.ndarray
@@ -51,13 +71,20 @@ class Tokenizer:
     """A MidiTok tokenizer, its settings, and a fingerprint of both.
 
     Every field of `miditok.TokenizerConfig` is a keyword; None keeps MidiTok's own default. Ranges that are
-    keys in MidiTok are written "0-4". Raises UserError for an unknown scheme or field, or settings that MidiTok
-    refuses.
+    keys in MidiTok are written "0-4". vocab_size: the size of a vocabulary with byte pairs, to be learnt by
+    `learn_bpe`; None for none. Raises UserError for an unknown scheme or field, for settings that MidiTok refuses or
+    would silently change, and for a vocab_size that leaves no room for byte pairs.
     """
 
-    def __init__(self, scheme: str = "REMI", additional_params: Mapping[str, Any] | None = None, **fields: Any):
-        if scheme != "REMI":
-            raise UserError(f"tokenizer.scheme={scheme}: only REMI is supported; set tokenizer.scheme=REMI")
+    def __init__(
+        self,
+        scheme: str = "REMI",
+        vocab_size: int | None = None,
+        additional_params: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ):
+        if scheme not in SCHEMES:
+            raise UserError(f"tokenizer.scheme={scheme}: unknown; choose one of {', '.join(SCHEMES)}")
         unknown = sorted(set(fields) - set(CONFIG_FIELDS))
         if unknown:
             raise UserError(
@@ -71,31 +98,91 @@ class Tokenizer:
             except (ValueError, TypeError, AttributeError) as error:
                 raise UserError(f"tokenizer.{name}={value}: {error}; see conf/tokenizer/remi_plus.yaml") from error
         given["special_tokens"] = list(SPECIAL_TOKENS)
-        if not given.get("one_token_stream_for_programs", True) or not given.get("use_programs", False):
+        if not given.get("use_programs", False) or (
+            scheme != "MMM" and not given.get("one_token_stream_for_programs", True)
+        ):
             raise UserError(
                 "tokenizer: use_programs and one_token_stream_for_programs must both be true, since one model "
                 "reads one stream; leave them as conf/tokenizer/remi_plus.yaml has them"
             )
+        for name, reason in _REFUSED.get(scheme, {}).items():
+            if given.get(name):
+                raise UserError(f"tokenizer.{name}=true: not with {scheme}: {reason}; set tokenizer.{name}=false")
         try:
-            config = TokenizerConfig(**given, **dict(additional_params or {}))
-            self._adopt(getattr(miditok, scheme)(config))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what MidiTok warns of is an error below
+                config = TokenizerConfig(**given, **dict(additional_params or {}))
+                inner = getattr(miditok, scheme)(config)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             raise UserError(f"tokenizer: MidiTok refuses these settings: {error}") from error
+        for name, value in given.items():
+            computed = not (name.startswith("ac_") and value is True)  # Tokenizer.encode computes no such controls
+            if isinstance(value, bool) and (getattr(inner.config, name) != value or not computed):
+                raise UserError(
+                    f"tokenizer.{name}={str(value).lower()}: {scheme} has {'no such tokens' if value else 'it on'} "
+                    f"here, whatever is asked; set tokenizer.{name}={str(not value).lower()}"
+                )
+        self._adopt(inner, vocab_size)
 
-    def _adopt(self, inner: MusicTokenizer) -> None:
+    def _adopt(self, inner: MusicTokenizer, wanted_size: int | None) -> None:
         self.miditok = inner
-        self.vocab_size = len(inner)
+        self.scheme = type(inner).__name__
+        self.base_vocab_size = len(inner.vocab)
+        if wanted_size is not None and (type(wanted_size) is not int or wanted_size <= self.base_vocab_size):
+            raise UserError(
+                f"tokenizer.vocab_size={wanted_size}: the tokens without byte pairs are {self.base_vocab_size} "
+                "already; set a whole number above that, such as 2000, or null for no byte pairs"
+            )
+        self._wanted_size = wanted_size
+        self._bpe = bpe.BytePairs(inner) if inner.is_trained else None
+        self.vocab_size = self._bpe.size if self._bpe else self.base_vocab_size
         self.pad_id, self.bos_id, self.eos_id = (inner[f"{name}_None"] for name in SPECIAL_TOKENS)
-        self.tokens: list[str] = [inner[i] for i in range(self.vocab_size)]
+        self.tokens: list[str] = [inner[i] for i in range(self.base_vocab_size)]
         self.types: list[str] = [token.split("_")[0] for token in self.tokens]
-        self.fingerprint = hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+        # In Structured every note has a TimeShift, 0 within a chord.
+        self._starts_group = np.array(
+            [
+                (type_ in _TIME_TYPES and token != "TimeShift_0.0.1") or token == "Track_Start"
+                for token, type_ in zip(self.tokens, self.types, strict=True)
+            ]
+        )
+        opening = _OPENING_TYPES | ({"Program"} if self.scheme == "MMM" else set())
+        self._opens = np.array(
+            [type_ in opening or token == "Track_Start" for token, type_ in zip(self.tokens, self.types, strict=True)]
+        )
+        self._is_onset = np.isin(self.types, list(ONSET_TYPES))
+        self._is_bar = np.array(self.types) == "Bar"
+        self._ends_track = np.array(self.tokens) == "Track_End"
+        self._fast = FastRemi(inner) if FastRemi.unsupported(inner) is None else None
+        self.fingerprint = _hash(self.to_json())
+        self.base_fingerprint = _hash(self.to_json(with_bpe=False))
 
-    def to_json(self) -> str:
-        """All that is needed to make this tokenizer again, as JSON."""
+    @property
+    def monotonic(self) -> bool:
+        """Whether seconds and bars of successive groups never fall, so that a piece can be cut by them."""
+        return self.scheme != "MMM"
+
+    @property
+    def has_grammar(self) -> bool:
+        """Whether tokens/grammar.py knows what may follow what."""
+        return self.scheme == "REMI" and self._bpe is None
+
+    @property
+    def wants_bpe(self) -> bool:
+        """Byte pairs are asked for and not yet learnt: call `learn_bpe` before a model is made."""
+        return self._wanted_size is not None and self._bpe is None
+
+    def to_json(self, with_bpe: bool = True) -> str:
+        """All that is needed to make this tokenizer again, as JSON; `with_bpe=False` leaves byte pairs out."""
         state = self.miditok.to_dict()
         # Versions are recorded beside a run; they would make equal tokenizers look different here.
         for key in ("miditok_version", "symusic_version", "hf_tokenizers_version"):
             state.pop(key, None)
+        if not with_bpe:
+            for key in _BPE_KEYS:
+                state.pop(key, None)
+        elif self._wanted_size is not None:
+            state[_SIZE_KEY] = self._wanted_size
         # Unsorted on purpose: MidiTok numbers its vocabulary in the order of these keys.
         return json.dumps(state)
 
@@ -103,63 +190,178 @@ class Tokenizer:
     def from_json(cls, text: str) -> "Tokenizer":
         """The tokenizer that `to_json` described."""
         state = json.loads(text)
+        wanted_size = state.pop(_SIZE_KEY, None)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "tokenizer.json"
-            path.write_text(text, encoding="utf-8")
+            path.write_text(json.dumps(state), encoding="utf-8")
             self = cls.__new__(cls)
-            self._adopt(getattr(miditok, state["tokenization"])(params=path))
+            self._adopt(getattr(miditok, state["tokenization"])(params=path), wanted_size)
         return self
 
+    def learn_bpe(self, ids: Iterable[np.ndarray]) -> "Tokenizer":
+        """A new Tokenizer with byte pairs up to `vocab_size`, learnt from the base ids (N,) of the training pieces.
+
+        Fewer where the pieces hold no further pairs. Equal ids give equal merges. Raises UserError where this
+        tokenizer asks for no vocab_size.
+        """
+        if self._wanted_size is None:
+            raise UserError("tokenizer.vocab_size=null: nothing to learn; set tokenizer.vocab_size=2000")
+        learnt = Tokenizer.from_json(self.to_json(with_bpe=False))
+        bpe.train(learnt.miditok, ids, self._starts_group, self._opens, self._wanted_size)
+        learnt._adopt(learnt.miditok, self._wanted_size)
+        return learnt
+
+    def to_model_ids(self, base_ids: np.ndarray | Sequence[int]) -> np.ndarray:
+        """Base ids (N,) as the model reads them: unchanged without byte pairs. Special tokens stay."""
+        ids = np.asarray(base_ids, dtype=np.int64)
+        return self._bpe.merge(ids) if self._bpe else ids
+
+    def to_base_ids(self, model_ids: np.ndarray | Sequence[int]) -> np.ndarray:
+        """Model ids as base ids (N,): the exact inverse of `to_model_ids`, for any ids that a model may emit."""
+        ids = np.asarray(model_ids, dtype=np.int64)
+        return self._bpe.expand(ids) if self._bpe else ids
+
+    def starting_with(self, type_: str) -> np.ndarray:
+        """Model ids whose first token is of `type_`."""
+        first = self._bpe.base_ids[self._bpe.starts] if self._bpe else np.arange(self.base_vocab_size)
+        return np.flatnonzero(np.array(self.types)[first] == type_)
+
+    def worst_part(self, base_values: np.ndarray) -> np.ndarray:
+        """(V,) from (B,): for every model id the least value among its tokens."""
+        if self._bpe is None:
+            return base_values
+        return np.minimum.reduceat(base_values[self._bpe.base_ids], self._bpe.starts)
+
     def quantise(self, score: Score) -> Score:
-        """The Score as its tokens can say it: MidiTok's grid, velocity and tempo bins, without what it drops."""
+        """The Score as its tokens can say it: MidiTok's grid, velocity and tempo bins, without what it drops.
+
+        PerTok alone leaves onsets and durations off its grid here and rounds them while encoding. In MIDILike, where
+        notes of one pitch overlap, each NoteOff ends the oldest.
+        """
         score = score.copy()
         if not any(tempo.time == 0 for tempo in score.tempos):
             # MidiTok would write its own default into the tokens; the MIDI standard's is what the file means.
             score.tempos.append(Tempo(0, DEFAULT_TEMPO_BPM))
             score.tempos.sort(key=lambda tempo: tempo.time, inplace=True)
-        return self.miditok.preprocess_score(score)
+        quantised = self.miditok.preprocess_score(score)
+        if self.miditok._note_on_off:
+            for track in quantised.tracks:
+                _pair_first_in_first_out(track)
+        return quantised
 
     def encode(self, score: Score) -> Encoding:
         """A Score as ids with its onset groups. Bars and seconds are the Score's own, never counted in tokens.
 
-        Raises UserError when no note of the Score survives the tokenizer's ranges.
+        Raises UserError when no note of the Score survives the tokenizer's ranges, and for a pause that Structured
+        cannot say.
         """
-        quantised = self.quantise(score)
-        if quantised.note_num() == 0:
+        ids, ticks, ticks_per_quarter = self._ids_and_ticks(score)
+        is_onset = self._is_onset[ids]
+        if not is_onset.any():
             raise UserError(f"none of its {score.note_num()} notes lies in the tokenizer's pitch and program ranges")
-        sequence = self.miditok.encode(quantised, no_preprocess_score=True)
-        ids = np.array([self.bos_id, *sequence.ids, self.eos_id], dtype=np.int64)
-        types = [self.types[i] for i in ids]
-        ticks = np.array([event.time for event in sequence.events], dtype=np.int64)
-        starts = np.array(
-            [
-                index
-                for index in range(1, len(ids) - 1)
-                if index == 1 or (types[index] in TIME_TYPES and types[index - 1] not in _OPENING_TYPES)
-            ],
-            dtype=np.int64,
-        )
-        is_note = np.array([type_ in NOTE_TYPES for type_ in types])
-        notes_before = np.concatenate([[0], np.cumsum(is_note)])
-        # A group sounds at its last tick: its Rest tokens stand at the earlier time from which they wait.
-        ends = np.append(starts[1:], len(ids) - 1)
-        scale = score.ticks_per_quarter / quantised.ticks_per_quarter
-        group_ticks = np.round(ticks[ends - 2] * scale).astype(np.int64)
+        if self.scheme == "Structured":
+            self._check_pauses(ids, ticks)
+        begins = bpe.group_starts(ids, self._starts_group, self._opens)
+        begins[1], begins[[0, -1]] = True, False
+        starts = np.flatnonzero(begins)
+        notes_before = np.concatenate([[0], np.cumsum(is_onset)])
+        # A group sounds at its last tick: its Rest tokens stand at the earlier time from which they wait. MMM's
+        # Track_End is no music, and in MIDILike notes end after the last one began.
+        last = np.append(starts[1:], len(ids) - 1) - 1
+        last -= self._ends_track[ids[last]]
+        scale = score.ticks_per_quarter / ticks_per_quarter
+        group_ticks = np.round(np.minimum(ticks[last], ticks[is_onset].max()) * scale).astype(np.int64)
         return Encoding(
             ids=ids,
             group_token=starts,
             group_seconds=seconds_at(score, group_ticks),
-            group_bar=np.searchsorted(bar_starts(score, int(group_ticks[-1]) + 1), group_ticks, side="right") - 1,
+            group_bar=np.searchsorted(bar_starts(score, int(group_ticks.max()) + 1), group_ticks, side="right") - 1,
             group_notes=notes_before[starts],
-            group_opens_bar=np.array([types[start] == "Bar" for start in starts]),
-            notes=int(is_note.sum()),
+            group_opens_bar=self._is_bar[ids[starts]],
+            notes=int(is_onset.sum()),
         )
 
+    def _ids_and_ticks(self, score: Score) -> tuple[np.ndarray, np.ndarray, int]:
+        """Base ids with BOS and EOS (N,), the tick of each (N,), and the ticks per quarter in which these are."""
+        if self._fast is not None:
+            try:
+                fast = self._fast.encode(score)
+            except ValueError:  # a strange score: MidiTok decides
+                pass
+            else:
+                ids = np.concatenate([[self.bos_id], fast.ids, [self.eos_id]])
+                return ids, np.concatenate([[0], fast.event_ticks, [0]]), fast.ticks_per_quarter
+        quantised = self.quantise(score)
+        if quantised.note_num() == 0:
+            return np.array([self.bos_id, self.eos_id]), np.zeros(2, np.int64), quantised.ticks_per_quarter
+        sequence = self.miditok.encode(quantised, encode_ids=False, no_preprocess_score=True)
+        ids = np.array([self.bos_id, *sequence.ids, self.eos_id], dtype=np.int64)
+        ticks = np.array([0, *(event.time for event in sequence.events), 0], dtype=np.int64)
+        return ids, ticks, quantised.ticks_per_quarter
+
+    def _check_pauses(self, ids: np.ndarray, ticks: np.ndarray) -> None:
+        """One TimeShift stands before a note, so a pause longer than the longest one would move all that follows."""
+        inner = self.miditok
+        values = inner._tpb_tokens_to_ticks[inner.time_division]
+        shift = np.array(
+            [
+                values.get(token.partition("_")[2], 0) if type_ == "TimeShift" else 0
+                for token, type_ in zip(self.tokens, self.types, strict=True)
+            ]
+        )
+        onset = self._is_onset[ids]
+        wrong = np.cumsum(shift[ids])[onset] != ticks[onset]
+        if wrong.any():
+            index = int(np.argmax(wrong))
+            pause = np.diff(ticks[onset], prepend=0)[index] / inner.time_division
+            longest = max(max(inner.config.beat_res))
+            raise UserError(
+                f"a pause of {pause:g} beats is no TimeShift of Structured (up to {longest} beats, on the grid of "
+                f"tokenizer.beat_res); extend it, such as +tokenizer.beat_res={{{longest}-{4 * longest}:12}}"
+            )
+
     def decode(self, ids: Sequence[int] | np.ndarray) -> Score:
-        """The Score that MidiTok reads in `ids`; special tokens are skipped."""
+        """The Score that MidiTok reads in the model ids `ids`; special tokens are skipped.
+
+        In MIDILike, notes that still sound where the ids end are ended a beat later.
+        """
         special = {self.pad_id, self.bos_id, self.eos_id}
-        kept = [int(i) for i in ids if int(i) not in special]
+        kept = [i for i in self.to_base_ids(ids).tolist() if i not in special]
+        if self.miditok._note_on_off:
+            kept += self._note_ends(kept)
         return self.miditok.decode(TokSequence(ids=kept))
+
+    def _note_ends(self, ids: list[int]) -> list[int]:
+        """Tokens that end what still sounds after `ids`: MidiTok would drop a NoteOn without its NoteOff."""
+        sounding: list[tuple[int | None, int]] = []
+        program = None
+        for i in ids:
+            type_ = self.types[i]
+            if type_ == "Program":
+                program = i
+            elif type_ in {"NoteOn", "DrumOn"}:
+                sounding.append((program, self.miditok.vocab[self.tokens[i].replace("On_", "Off_")]))
+            elif type_ in {"NoteOff", "DrumOff"} and (program, i) in sounding:
+                sounding.remove((program, i))
+        if not sounding:
+            return []
+        beat = next(i for i, token in enumerate(self.tokens) if token.startswith("TimeShift_1.0."))
+        return [beat, *(i for pair in sounding for i in pair if i is not None)]
+
+
+def _pair_first_in_first_out(track: Track) -> None:
+    """Let every NoteOff end the oldest note of its pitch, as the decoder will: nested notes swap their ends."""
+    notes = track.notes.numpy()
+    if not len(notes["time"]):
+        return
+    ends = notes["time"] + notes["duration"]
+    by_onset, by_end = np.lexsort((notes["time"], notes["pitch"])), np.lexsort((ends, notes["pitch"]))
+    notes["duration"][by_onset] = ends[by_end] - notes["time"][by_onset]
+    track.notes = Note.from_numpy(**notes)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _miditok_value(name: str, value: Any) -> Any:
