@@ -142,4 +142,6 @@ def store(
     midi_files: list[tuple[str, Path]], tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
 ) -> TokenStore:
     """All hand-made scores, tokenised."""
-    return build_store(midi_files, tokenizer, tmp_path_factory.mktemp("store"), "hand", Preparation(workers=0), progress=False)
+    return build_store(
+        midi_files, tokenizer, tmp_path_factory.mktemp("store"), "hand", Preparation(workers=0), progress=False
+    )

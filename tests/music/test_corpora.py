@@ -119,7 +119,9 @@ def test_mistakes_with_the_folder_are_named(tmp_path):
     with pytest.raises(UserError, match="is a file, not a folder"):
         collect(tmp_path / "a.mid")
     (tmp_path / "b.mid").write_bytes(b"")
-    with pytest.raises(UserError, match=r"none of the 2 MIDI files in data.root=.* \(the first, a\.mid: not a valid MIDI file"):
+    with pytest.raises(
+        UserError, match=r"none of the 2 MIDI files in data.root=.* \(the first, a\.mid: not a valid MIDI file"
+    ):
         collect(tmp_path)
     save_score(melody([60]), tmp_path / "c.mid")
     with pytest.raises(UserError, match="1 pieces cannot fill train, validation and test; at least 3"):

@@ -18,7 +18,7 @@ from midifactory.errors import UserError
 from midifactory.generation.guide import Length
 from midifactory.generation.pieces import Composition, compose, opening_of_style, prompt_opening
 from midifactory.generation.sampling import Sampling
-from midifactory.generation.styles import Style, parse_wishes
+from midifactory.generation.styles import Style, bind_range, parse_wishes
 from midifactory.music.score import UnreadableMidi, bar_count, duration_seconds, load_score, save_score
 from midifactory.render.audio import save_wav
 from midifactory.render.pianoroll import save_pianoroll
@@ -28,7 +28,7 @@ from midifactory.training.checkpoint import load_trained
 DEFAULT_BARS = 8
 # What a replay takes from the file; the rest of the settings says only what to render.
 _SETTINGS = (
-    *("style", "chords", "key", "key_strength", "tempo_bpm", "metre", "bars", "seconds", "tokens"),
+    *("style", "chords", "key", "key_strength", "tempo_bpm", "metre", "pitch_range", "bars", "seconds", "tokens"),
     *("prompt_bars", "prompt_notes", "num_samples", "seed", "temperature", "top_k", "top_p", "window", "device"),
 )
 
@@ -72,6 +72,7 @@ def generate(config: DictConfig, folder: Path) -> list[Path]:
         opening = prompt_opening(score, trained.tokenizer, settings["prompt_bars"], settings["prompt_notes"], wishes)
     else:
         opening = opening_of_style(build_style(settings["style"]), wishes, trained.tokenizer)
+    bind_range(opening, trained.profile, settings["pitch_range"], trained.tokenizer)
     with tqdm(desc="compose", unit="token") as bar:
         pieces = compose(
             trained,
@@ -124,6 +125,9 @@ def check_numbers(settings: dict[str, Any]) -> None:
         value = settings[name]
         if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool)):
             raise UserError(f"{name}={value}: give a number")
+    pitches = settings["pitch_range"]
+    if pitches is not None and not (isinstance(pitches, list) and all(type(pitch) is int for pitch in pitches)):
+        raise UserError(f"pitch_range={pitches}: give the lowest and the highest MIDI pitch, such as [21,108]")
 
 
 def build_style(config: dict[str, Any]) -> Style:
@@ -139,7 +143,9 @@ def read_replay(path: Path) -> tuple[dict[str, Any], int]:
     """Settings and the sample's number from a .json that `write_piece` wrote. Raises UserError for any other file."""
     try:
         record = json.loads(path.expanduser().read_text(encoding="utf-8"))
-        settings = {name: record["settings"][name] for name in (*_SETTINGS, *_FILES)}
+        # Replays of before there were ranges belong to checkpoints without a tessitura: null binds nothing there.
+        given = {"pitch_range": None, **record["settings"]}
+        settings = {name: given[name] for name in (*_SETTINGS, *_FILES)}
         return settings, int(record["sample"])
     except OSError as error:
         raise UserError(f"replay={path}: {error.strerror}; give the .json beside a generated piece") from error

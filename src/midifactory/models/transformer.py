@@ -105,7 +105,6 @@ class Transformer(SequenceModel):
             state.length = end
         return Output(self.head(self.norm(x)), state)
 
-
     def next(self, ids: Tensor, state: KeyValueCache, mask: Tensor | None) -> Tensor:
         """One more token per row, ids (B,) -> logits (B, V): `forward`'s arithmetic without its modules.
 

@@ -5,15 +5,16 @@ Definitions from the literature: MusPy is Dong et al., "MusPy: A Toolkit for Sym
 Yang & Lerch is "On the evaluation of generative models in music", Neural Computing and Applications 32, 2020.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from symusic import Score
 
-from midifactory.music.score import DEFAULT_TEMPO_BPM, bar_starts, duration_seconds, note_arrays
+from midifactory.music.score import DEFAULT_TEMPO_BPM, bar_starts, duration_seconds, note_arrays, seconds_at
 
 GRID_PER_BEAT = 12  # the coarsest grid that holds both sixteenths and triplets
 MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)
+_FRAMES_PER_SECOND = 100  # of the tempo estimate
 # The probe-tone ratings of Krumhansl & Kessler 1982, from the tonic up in semitones.
 MAJOR_PROFILE = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
 MINOR_PROFILE = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
@@ -30,8 +31,11 @@ def piece_statistics(score: Score) -> dict[str, float]:
     notes                      drums included
     tempo_bpm                  at the start, in quarters a minute
     notes_per_beat             notes / beats up to the end of the last note
+    notes_per_second           notes / duration_seconds
     pitch_mean, _lowest, _highest   MIDI pitch
     pitch_range                semitones, highest - lowest (Yang & Lerch: PR)
+    pitches_used, pitch_classes_used     different ones (MusPy)
+    pitch_entropy_bits         of the pitches by note count (MusPy)
     pitch_class_entropy_bits   of the 12 pitch classes by note count, 0 to 3.58 (MusPy)
     scale_consistency          largest share of notes that fit one major or natural minor scale (MusPy)
     duration_mean_beats, duration_median_beats
@@ -42,8 +46,11 @@ def piece_statistics(score: Score) -> dict[str, float]:
     groove_consistency         1 - mean share of 1/12-beat cells in which one of two successive bars of equal length
                                has an onset and the other has none (MusPy)
     polyphony_mean             mean number of notes that sound together while any sounds (MusPy: polyphony)
+    polyphony_share            share of the time up to the last note's end in which two or more notes sound (MusPy:
+                               polyphony_rate with threshold 1)
     velocity_mean              MIDI velocity
     programs                   different programs, the drums counted as one
+    drum_notes_share           drum notes / notes
     empty_bars_share           share of bars in which no note sounds
     """
     notes = note_arrays(score)
@@ -55,17 +62,23 @@ def piece_statistics(score: Score) -> dict[str, float]:
     different_onsets = np.unique(onsets)
     places = np.rint(onsets * GRID_PER_BEAT).astype(np.int64) % GRID_PER_BEAT
     first_tempo = min(((tempo.time, tempo.qpm) for tempo in score.tempos), default=(1, 0.0))
+    polyphony_mean, polyphony_share = _polyphony(notes["onset"], notes["duration"])
     lowest, highest = (pitches.min(), pitches.max()) if len(pitches) else (np.nan, np.nan)
+    duration = duration_seconds(score)
     statistics = {
-        "duration_seconds": duration_seconds(score),
+        "duration_seconds": duration,
         "bars": len(starts),
         "notes": len(onsets),
         "tempo_bpm": first_tempo[1] if first_tempo[0] == 0 else DEFAULT_TEMPO_BPM,
         "notes_per_beat": len(onsets) / total_beats if total_beats else np.nan,
+        "notes_per_second": len(onsets) / duration if duration else np.nan,
         "pitch_mean": _mean(pitches),
         "pitch_lowest": lowest,
         "pitch_highest": highest,
         "pitch_range": highest - lowest,
+        "pitches_used": len(np.unique(pitches)),
+        "pitch_classes_used": len(np.unique(pitches % 12)),
+        "pitch_entropy_bits": _entropy_bits(pitches),
         "pitch_class_entropy_bits": _entropy_bits(pitches % 12),
         "scale_consistency": _scale_consistency(pitches),
         "duration_mean_beats": _mean(durations),
@@ -75,42 +88,57 @@ def piece_statistics(score: Score) -> dict[str, float]:
         "onset_position_entropy_bits": _entropy_bits(places),
         "onsets_on_beat_share": _mean(places == 0),
         "groove_consistency": _groove_consistency(score, starts, notes["onset"]),
-        "polyphony_mean": _polyphony(notes["onset"], notes["duration"]),
+        "polyphony_mean": polyphony_mean,
+        "polyphony_share": polyphony_share,
         "velocity_mean": _mean(notes["velocity"]),
         "programs": len(np.unique(notes["program"])),
+        "drum_notes_share": _mean(notes["program"] < 0),
         "empty_bars_share": _mean(_sounding(starts, notes["onset"], notes["duration"]) == 0),
     }
     return {name: float(value) for name, value in statistics.items()}
 
 
-def histograms(scores: Iterable[Score]) -> dict[str, dict[str, list]]:
-    """Counts over all notes (tempo and piece duration: over pieces), ready for json.dumps.
+def piece_histograms(score: Score) -> dict[str, np.ndarray]:
+    """Counts over one piece's notes, to be added up over pieces and given their bins by `panels_of`.
+
+    Drums have no pitch here. An onset interval lies between successive different onsets; `onset_place` is the place
+    inside the beat, rounded to 1/12. Values beyond the outer edges are counted in the outer bins.
+    """
+    notes = note_arrays(score)
+    pitches = notes["pitch"][notes["program"] >= 0]
+    different = np.unique(notes["onset"])
+    different_seconds = seconds_at(score, different)
+    columns = {
+        "pitch": pitches,
+        "pitch_class": pitches % 12,
+        "duration_beats": notes["duration"] / score.ticks_per_quarter,
+        "velocity": notes["velocity"],
+        "onset_interval_beats": np.diff(different) / score.ticks_per_quarter,
+        "onset_interval_seconds": np.diff(different_seconds),
+        "onset_place": np.rint(notes["onset"] / score.ticks_per_quarter * GRID_PER_BEAT) % GRID_PER_BEAT,
+    }
+    return {name: bin_counts(name, values) for name, values in columns.items()}
+
+
+def bin_counts(name: str, values: np.ndarray) -> np.ndarray:
+    """How many of `values` lie in each bin of BINS[name]."""
+    bins = BINS[name]
+    if isinstance(bins, tuple):
+        return np.bincount(np.clip(values, 0, len(bins) - 1).astype(np.int64), minlength=len(bins))
+    return np.histogram(np.clip(values, bins[0], bins[-1]), bins)[0]
+
+
+def panels_of(counts: Mapping[str, np.ndarray]) -> dict[str, dict[str, list]]:
+    """Counts by name of BINS with their bins, ready for json.dumps.
 
     Each value holds `counts` and either `labels`, one for each count, or `edges`, one more than counts, in the unit
-    that the name gives. Values beyond the outer edges are counted in the outer bins.
+    that the name gives.
     """
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in _BINS}
-    for score in scores:
-        notes = note_arrays(score)
-        pitches = notes["pitch"][notes["program"] >= 0]
-        statistics = piece_statistics(score)
-        columns["pitch"].append(pitches)
-        columns["pitch_class"].append(pitches % 12)
-        columns["duration_beats"].append(notes["duration"] / score.ticks_per_quarter)
-        columns["velocity"].append(notes["velocity"])
-        columns["onset_interval_beats"].append(np.diff(np.unique(notes["onset"])) / score.ticks_per_quarter)
-        columns["tempo_bpm"].append(np.array([statistics["tempo_bpm"]]))
-        columns["piece_duration_seconds"].append(np.array([statistics["duration_seconds"]]))
     result: dict[str, dict[str, list]] = {}
-    for name, bins in _BINS.items():
-        values = np.concatenate([*columns[name], np.zeros(0)])
-        if isinstance(bins, tuple):
-            result[name] = {"labels": list(bins)}
-            counts = np.bincount(np.clip(values, 0, len(bins) - 1).astype(np.int64), minlength=len(bins))
-        else:
-            result[name] = {"edges": bins.tolist()}
-            counts, _ = np.histogram(np.clip(values, bins[0], bins[-1]), bins)
-        result[name]["counts"] = counts.tolist()
+    for name, values in counts.items():
+        bins = BINS[name]
+        result[name] = {"labels": list(bins)} if isinstance(bins, tuple) else {"edges": bins.tolist()}
+        result[name]["counts"] = values.tolist()
     return result
 
 
@@ -161,14 +189,55 @@ def key_estimate(score: Score) -> str:
     return f"{MAJOR_KEYS[best]} major" if best < 12 else f"{MINOR_KEYS[best - 12]} minor"
 
 
-_BINS: dict[str, tuple[int | str, ...] | np.ndarray] = {
+def tempo_estimate(score: Score) -> float:
+    """Beats a minute that the onsets suggest, 30 to 300, without a look at the file's beat; nan below 8 onsets.
+
+    Ellis, "Beat Tracking by Dynamic Programming", Journal of New Music Research 36, 2007: the autocorrelation of
+    onset strength (here the notes' velocities in steps of 10 ms, over the first five minutes), each lag supported by
+    its double, weighted by a Gaussian over log2 of the period around half a second. Like every such estimate it
+    may name half or double the beat that a listener taps.
+    """
+    notes = note_arrays(score)
+    seconds = seconds_at(score, notes["onset"])
+    seconds = seconds - seconds.min(initial=np.inf)
+    kept = seconds < 300
+    frames = np.rint(seconds[kept] * _FRAMES_PER_SECOND).astype(np.int64)
+    if len(np.unique(frames)) < 8:
+        return np.nan
+    # Velocities of a chord add up by their root: four voices are no four times as strong a beat.
+    strength = np.sqrt(np.bincount(frames, notes["velocity"][kept]))
+    smooth = np.convolve(strength, np.exp(-0.5 * (np.arange(-6, 7) / 2.0) ** 2), mode="same")
+    smooth -= smooth.mean()
+    size = 2 ** int(np.ceil(np.log2(2 * len(smooth))))
+    likeness = np.fft.irfft(np.abs(np.fft.rfft(smooth, size)) ** 2)[: len(smooth)]
+    likeness = np.pad(likeness, (0, max(0, 20 * _FRAMES_PER_SECOND - len(likeness))))
+    lags = np.arange(_FRAMES_PER_SECOND // 5, 2 * _FRAMES_PER_SECOND + 1)  # 300 to 30 a minute
+    support = likeness[lags] + 0.5 * likeness[2 * lags] + 0.25 * (likeness[2 * lags - 1] + likeness[2 * lags + 1])
+    period = float(lags[np.argmax(support * np.exp(-0.5 * np.log2(lags / (0.5 * _FRAMES_PER_SECOND)) ** 2))])
+    for multiple in (1, 2, 4, 8):  # the peak at a multiple of the period is as wide, so it tells the period finer
+        near = round(period * multiple) + np.arange(-2, 3)
+        peak = int(near[np.argmax(likeness[near])])
+        left, top, right = likeness[peak - 1 : peak + 2]
+        if top < 0.2 * likeness[0] or top < max(left, right):
+            break
+        period = (peak + 0.5 * (left - right) / min(left - 2 * top + right, -1e-9)) / multiple
+    return 60.0 * _FRAMES_PER_SECOND / period
+
+
+# Labels where each value has its own bin, else edges.
+BINS: dict[str, tuple[int | str, ...] | np.ndarray] = {
     "pitch": tuple(range(128)),
     "pitch_class": PITCH_CLASSES,
-    "duration_beats": np.arange(0, 8.125, 0.125),
     "velocity": tuple(range(128)),
+    "duration_beats": np.arange(0, 8.125, 0.125),
     "onset_interval_beats": np.arange(0, 4.125, 0.125),
+    "onset_interval_seconds": np.arange(0, 2.025, 0.025),
+    "onset_place": tuple(range(GRID_PER_BEAT)),
     "tempo_bpm": np.arange(0.0, 310.0, 10.0),
+    "tempo_estimated_bpm": np.arange(0.0, 310.0, 10.0),
     "piece_duration_seconds": np.array([0, 5, 10, 20, 30, 45, 60, 90, 120, 180, 240, 300, 450, 600, 1200, 7200.0]),
+    "polyphony_mean": np.arange(0.0, 25.0),
+    "notes_per_second": np.arange(0.0, 62.0, 2.0),
 }
 
 
@@ -211,14 +280,15 @@ def _groove_consistency(score: Score, starts: np.ndarray, onsets: np.ndarray) ->
     return 1 - _mean(np.array(differing))
 
 
-def _polyphony(onsets: np.ndarray, durations: np.ndarray) -> float:
-    """Sum of all durations / time in which at least one note sounds."""
+def _polyphony(onsets: np.ndarray, durations: np.ndarray) -> tuple[float, float]:
+    """Sum of all durations / time in which a note sounds; share of the time in which two or more do."""
     if not durations.sum():
-        return np.nan
-    order = np.argsort(onsets, kind="stable")
-    starts, ends = onsets[order], (onsets + durations)[order]
-    sounded_until = np.concatenate([starts[:1], np.maximum.accumulate(ends)[:-1]])
-    return durations.sum() / np.clip(ends - np.maximum(starts, sounded_until), 0, None).sum()
+        return np.nan, np.nan
+    times = np.concatenate([onsets, onsets + durations])
+    order = np.argsort(times, kind="stable")
+    sounding = np.cumsum(np.repeat([1, -1], len(onsets))[order])[:-1]
+    spans = np.diff(times[order])
+    return durations.sum() / spans[sounding > 0].sum(), spans[sounding > 1].sum() / times.max()
 
 
 def _sounding(starts: np.ndarray, onsets: np.ndarray, durations: np.ndarray) -> np.ndarray:

@@ -23,8 +23,9 @@ def save_corpus_plots(histograms: dict[str, dict[str, Any]], path: str | os.Path
     """Draw one panel for each histogram, in order, as a PNG at `path`, whole or not at all, always the same bytes.
 
     Each value holds `counts` (list of int), `unit` (str, written below the axis) and either `labels` (one for each
-    count: bars) or `edges` (one more than counts: bins). Raises ValueError where the lengths disagree, or without
-    any histogram. A panel without counts says so.
+    count: bars) or `edges` (one more than counts: bins), and may hold `every` (write every so manieth label). Few but
+    long labels stand beside horizontal bars. Raises ValueError where the lengths disagree, or without any histogram.
+    A panel without counts says so.
     """
     if not histograms:
         raise ValueError("no histograms to draw")
@@ -68,8 +69,11 @@ def _draw_panel(axes: Axes, name: str, histogram: dict[str, Any], colour: str) -
         axes.set_yticks([])
         return
     if labels is not None:
+        shown = range(0, len(labels), histogram.get("every") or math.ceil(len(labels) / MAX_LABELS))
+        if len(labels) <= MAX_LABELS and sum(len(str(label)) + 2 for label in labels) > 60:
+            _draw_long_labels(axes, [str(label)[:24] for label in labels], counts, colour)
+            return
         axes.bar(np.arange(len(counts)), counts, width=0.8, color=colour, linewidth=0)
-        shown = range(0, len(labels), math.ceil(len(labels) / MAX_LABELS))
         axes.set_xticks(list(shown), [str(labels[index])[:24] for index in shown], parse_math=False)
         if sum(len(str(labels[index])) + 2 for index in shown) > 60:  # more letters than a panel is wide
             axes.tick_params(axis="x", labelrotation=90)
@@ -81,3 +85,14 @@ def _draw_panel(axes: Axes, name: str, histogram: dict[str, Any], colour: str) -
         axes.margins(x=0.01)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+
+
+def _draw_long_labels(axes: Axes, labels: list[str], counts: np.ndarray, colour: str) -> None:
+    axes.barh(np.arange(len(counts)), counts, height=0.8, color=colour, linewidth=0)
+    axes.set_yticks(range(len(labels)), labels, parse_math=False)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.grid(axis="x", color=BEAT_LINE, linewidth=0.8)
+    axes.spines["bottom"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -190,7 +190,11 @@ def report_lines(report: dict[str, float]) -> list[str]:
         ("velocity error", f"{report['velocity_error_mean']:.1f} of 127", "how much louder or softer, in the mean"),
         ("tempo drift", f"{report['tempo_drift_ms_mean']:.0f} ms mean", "how far rounded tempos move a piece's end"),
         ("dropped notes", dropped, "notes that do not come back"),
-        ("  out of range", count("out_of_range_notes"), "of these: pitches that have no token"),
+        (
+            "  out of range",
+            count("out_of_range_notes"),
+            "of these: pitches that have no token: widen tokenizer.pitch_range, drums_pitch_range",
+        ),
         (
             "  duplicates",
             count("duplicate_notes"),
