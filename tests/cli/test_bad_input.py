@@ -27,7 +27,7 @@ def refused(outcome: Outcome, *parts: str, code: int = 2) -> None:
 
 
 def left_behind(folder: Path) -> set[str]:
-    """Files below outputs/ apart from Hydra's records, logs and what is remembered of files read; temporary ones too."""
+    """Files below outputs/, temporary ones too, apart from Hydra's records, logs and what is remembered of files."""
     found = [path for path in (folder / "outputs").rglob("*") if path.is_file()]
     kept = {".hydra", "scans"}
     return {path.name for path in found if not kept & set(path.parts) and path.suffix != ".log"}

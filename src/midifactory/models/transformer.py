@@ -5,7 +5,7 @@ Vaswani et al. 2017 for the block, Radford et al. 2019 (GPT-2) for pre-norm and 
 K = D / H head size.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -20,13 +20,14 @@ class KeyValueCache:
     """Keys and values in static buffers, and how much of them is filled.
 
     keys, values: one (B, H, capacity, K) per layer. `padding` (B,) or None: tokens at the start of each row that
-    are no music and are not attended to.
+    are no music and are not attended to. `weights`: each block's, in the order in which a decoding step uses them.
     """
 
     keys: list[Tensor]
     values: list[Tensor]
     length: int = 0
     padding: Tensor | None = None
+    weights: list[tuple[Tensor, ...]] = field(default_factory=list)
 
     @property
     def capacity(self) -> int:
@@ -87,7 +88,8 @@ class Transformer(SequenceModel):
         shape = (batch_size, self.heads, capacity, width // self.heads)
         like = self.embedding.weight
         keys, values = ([like.new_zeros(shape) for _ in self.blocks] for _ in range(2))
-        return KeyValueCache(keys, values, padding=padding)
+        weights = [block.weights() for block in cast(list[Block], self.blocks)]
+        return KeyValueCache(keys, values, padding=padding, weights=weights)
 
     def forward(self, ids: Tensor, state: KeyValueCache | None = None, conditions: None = None) -> Output:
         """ids (B, T) -> logits (B, T, V); with a cache the T tokens are appended to it in place."""
@@ -108,29 +110,32 @@ class Transformer(SequenceModel):
     def next(self, ids: Tensor, state: KeyValueCache, mask: Tensor | None) -> Tensor:
         """One more token per row, ids (B,) -> logits (B, V): `forward`'s arithmetic without its modules.
 
-        While decoding, the calls of some forty modules would cost as much as their small products.
+        While decoding, calling some forty modules and finding their weights costs as much as their small products.
         """
         position, width = state.length, (self.embedding.embedding_dim,)
         rotation = self.cos[position], self.sin[position]  # (1, 1, K) each
         x = F.embedding(ids, self.embedding.weight)  # (B, D)
-        for block, keys, values in zip(cast(list[Block], self.blocks), state.keys, state.values, strict=True):
-            before, after = block.norm_attention, block.norm_feed_forward
-            hidden = torch.layer_norm(x, width, before.weight, before.bias)
-            qkv = F.linear(hidden, block.qkv.weight, block.qkv.bias).view(len(x), 3, self.heads, -1)  # (B, 3, H, K)
-            qk = rotate(qkv[:, :2], *rotation)  # (B, 2, H, K)
+        for weights, keys, values in zip(state.weights, state.keys, state.values, strict=True):
+            scale, shift, qkv, qkv_bias, out, out_bias, *feed_forward = weights
+            hidden = torch.layer_norm(x, width, scale, shift)
+            split = affine(hidden, qkv, qkv_bias).view(len(x), 3, self.heads, -1)  # (B, 3, H, K)
+            qk = rotate(split[:, :2], *rotation)  # (B, 2, H, K)
             keys.select(2, position).copy_(qk[:, 1])
-            values.select(2, position).copy_(qkv[:, 2])
+            values.select(2, position).copy_(split[:, 2])
             heads = F.scaled_dot_product_attention(
                 qk[:, 0].unsqueeze(2), keys.narrow(2, 0, position + 1), values.narrow(2, 0, position + 1), mask
             )  # (B, H, 1, K)
-            out = block.attention_residual
-            x = x + F.linear(heads.reshape(x.shape), out.weight, out.bias)
-            hidden = torch.layer_norm(x, width, after.weight, after.bias)
-            hidden = F.gelu(F.linear(hidden, block.feed_forward.weight, block.feed_forward.bias))
-            out = block.feed_forward_residual
-            x = x + F.linear(hidden, out.weight, out.bias)
+            x = x + affine(heads.reshape(x.shape), out, out_bias)
+            scale, shift, rise, rise_bias, fall, fall_bias = feed_forward
+            hidden = F.gelu(affine(torch.layer_norm(x, width, scale, shift), rise, rise_bias))
+            x = x + affine(hidden, fall, fall_bias)
         state.length = position + 1
         return F.linear(torch.layer_norm(x, width, self.norm.weight, self.norm.bias), self.head.weight)
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """F.linear of x (B, D); for a single row as the product of a matrix and a vector, which is faster on a CPU."""
+    return torch.addmv(bias, weight, x[0])[None] if len(x) == 1 else F.linear(x, weight, bias)
 
 
 class Block(nn.Module):
@@ -158,6 +163,14 @@ class Block(nn.Module):
         x = x + dropout(self.attend(self.norm_attention(x), rotation, cache, layer, mask), self.dropout, self.training)
         hidden = F.gelu(self.feed_forward(self.norm_feed_forward(x)))
         return x + dropout(self.feed_forward_residual(hidden), self.dropout, self.training)
+
+    def weights(self) -> tuple[Tensor, ...]:
+        """Scale and shift or matrix and bias of each part, in the order of `forward`."""
+        parts = (
+            *(self.norm_attention, self.qkv, self.attention_residual),
+            *(self.norm_feed_forward, self.feed_forward, self.feed_forward_residual),
+        )
+        return tuple(weight for part in parts for weight in (part.weight, part.bias))
 
     def attend(
         self,
