@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from midifactory.data.batches import IGNORED, BatchPlan, SegmentDataset, SegmentLoader, padding_collator
+from midifactory.data.batches import IGNORED, BatchPlan, SegmentDataset, SegmentLoader, collate
 from midifactory.data.segments import SegmentCount, cut_segments
 
 
@@ -33,7 +33,7 @@ def same(left, right):
 
 def test_labels_are_the_next_inputs_and_padding_stands_at_the_end():
     rows = [(np.array([5, 6, 7, 8, 9]), 2), (np.array([3, 4, 5]), 1)]
-    batch = padding_collator(pad_id=0)(rows)
+    batch = collate(0, rows)
     assert batch["inputs"].tolist() == [[5, 6, 7, 8], [3, 4, 0, 0]]
     assert batch["labels"].tolist() == [[6, 7, 8, 9], [4, 5, IGNORED, IGNORED]]
     assert batch["notes"].tolist() == [2, 1]

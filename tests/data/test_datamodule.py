@@ -103,7 +103,7 @@ def test_too_few_pieces_are_an_error(folder, tmp_path, tokenizer):
 
 def test_a_split_without_segments_is_an_error_with_both_counts(folder, tmp_path, tokenizer):
     with pytest.raises(UserError, match="0 training and 0 validation"):
-        module(folder, tmp_path, tokenizer, max_tokens=1).setup()
+        module(folder, tmp_path, tokenizer, max_tokens=2).setup()
 
 
 def test_an_impossible_batch_size_is_an_error_with_its_value(folder, tmp_path, tokenizer):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from midifactory.data.datamodule import Segmentation
 from midifactory.data.segments import SegmentCount, count_padding, cut_segments
 from midifactory.errors import UserError
 from midifactory.tokens.store import GROUP_DTYPE
@@ -124,10 +125,15 @@ def test_only_an_onset_that_is_too_long_by_itself_is_left_out(store, tokenizer):
     assert sum(map(len, segments)) == sizes[sizes <= 16].sum()
 
 
-@pytest.mark.parametrize("length", [0, -1.5])
-def test_a_length_that_is_none_is_an_error_with_its_value(store, length):
-    with pytest.raises(UserError, match=str(length)):
-        cut(store, "drums", "seconds", length)
+@pytest.mark.parametrize("length", [0, -1.5, "abc"])
+def test_a_length_that_is_none_is_an_error_with_its_value(length):
+    with pytest.raises(UserError, match=f"segment.length={length}"):
+        Segmentation("seconds", length)
+
+
+def test_a_unit_that_is_none_is_an_error_with_the_choices():
+    with pytest.raises(UserError, match=r"segment.unit=beats: choose one of seconds, bars, tokens"):
+        Segmentation("beats")
 
 
 def test_padding_is_the_share_of_positions_without_a_token():

@@ -14,6 +14,7 @@ import pytest
 from midifactory.errors import UserError
 from midifactory.music.score import Limits, load_score, save_score
 from midifactory.tokens import engines
+from midifactory.tokens import store as store_module
 from midifactory.tokens.engines import Preparation
 from midifactory.tokens.store import TokenStore, build_store
 
@@ -33,6 +34,11 @@ def encoded(monkeypatch):
 
     monkeypatch.setattr(engines, "encode_file", recording)
     return calls
+
+
+def left_in(folder):
+    """What is in a folder beside the locks, which stay for whoever waits for them."""
+    return [path.name for path in folder.iterdir() if path.suffix != ".lock"]
 
 
 def contents(folder):
@@ -111,7 +117,7 @@ def test_an_interrupted_build_goes_on_and_ends_with_the_same_bytes(
     monkeypatch.setattr(engines, "encode_file", recording)
     assert contents(build(midi_files, tokenizer, tmp_path).folder) == contents(store.folder)
     assert sorted(encoded) == sorted(path.name for _, path in midi_files), "nothing is encoded twice"
-    assert [path.name for path in tmp_path.iterdir()] == [store.folder.name], "nothing else is left"
+    assert left_in(tmp_path) == [store.folder.name], "nothing else is left"
 
 
 def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(store, midi_files, tokenizer, tmp_path):
@@ -159,7 +165,7 @@ def test_nothing_but_refused_pieces_is_an_error_that_gives_a_reason(tokenizer, t
     (tmp_path / "broken.mid").write_bytes(b"MThd nothing")
     with pytest.raises(UserError, match=r"none of 1 pieces .*truncated"):
         build([("broken", tmp_path / "broken.mid")], tokenizer, tmp_path / "stores")
-    assert list((tmp_path / "stores").iterdir()) == []
+    assert left_in(tmp_path / "stores") == []
 
 
 @pytest.mark.parametrize("preparation", [Preparation(workers=2), Preparation(engine="ray", workers=2)], ids=str)
@@ -207,3 +213,41 @@ def test_bad_files_change_no_byte_of_the_good_ones(store, midi_files, tokenizer,
     assert len(json.loads(mixed.pop("build.json"))["refused"]) == 3
     del clean["build.json"]
     assert mixed == clean
+
+
+def test_an_interruption_while_syncing_writes_no_line_twice(store, midi_files, tokenizer, tmp_path, monkeypatch):
+    """Ctrl-C after the journal's lines are written: leaving the build syncs once more."""
+    real, calls = os.fsync, []
+
+    def interrupted(descriptor):
+        real(descriptor)
+        calls.append(descriptor)
+        if len(calls) == 3:  # ids, groups, journal
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(store_module, "_PIECES_PER_SYNC", 3)
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(midi_files, tokenizer, tmp_path)
+    monkeypatch.setattr(os, "fsync", real)
+    assert contents(build(midi_files, tokenizer, tmp_path).folder) == contents(store.folder)
+
+
+def test_a_limit_holds_for_what_an_earlier_build_has(store, midi_files, tokenizer, tmp_path):
+    most = sorted(piece.tokens for piece in store.pieces.values())[2]
+    fresh = build(midi_files, tokenizer, tmp_path / "fresh", limits=Limits(max_tokens=most))
+    build(midi_files, tokenizer, tmp_path / "grown")
+    grown = build(midi_files, tokenizer, tmp_path / "grown", limits=Limits(max_tokens=most))
+    assert contents(grown.folder) == contents(fresh.folder)
+
+
+def test_ray_leaves_our_answer_to_a_stop_in_place(midi_files, tokenizer, tmp_path):
+    def ours(*_):
+        raise AssertionError
+
+    before = signal.signal(signal.SIGTERM, ours)
+    try:
+        build(midi_files, tokenizer, tmp_path, Preparation(engine="ray", workers=1))
+        assert signal.getsignal(signal.SIGTERM) is ours
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -35,6 +35,7 @@ def build_datamodule(config: DictConfig) -> MidiDataModule | NoteDataModule:
         "batch_size": data.batch_size,
         "store_root": data.store_root,
         "loader_workers": data.loader_workers,
+        "limits": instantiate(data.limits),
         "seed": config.seed,
     }
     if isinstance(tokenizer, NoteCodec):
@@ -44,7 +45,6 @@ def build_datamodule(config: DictConfig) -> MidiDataModule | NoteDataModule:
         segment=instantiate(data.segment),
         max_tokens=data.max_tokens,
         preparation=instantiate(config.prepare),
-        limits=instantiate(data.limits),
         augment=instantiate(data.augment),
         **shared,
     )

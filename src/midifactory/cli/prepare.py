@@ -1,6 +1,7 @@
 """`midifactory prepare`: collect, tokenise and segment a corpus, and say what became of it."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from midifactory.cli import hydra_app
 from midifactory.cli.building import build_datamodule, print_corpus, write_corpus
 from midifactory.data.datamodule import MidiDataModule
 from midifactory.data.notes import NoteDataModule
+from midifactory.errors import UserError
 from midifactory.music.score import load_score
 from midifactory.tokens.loss_report import loss_report, piece_loss, report_lines
 
@@ -30,8 +32,11 @@ def prepare_and_report(config: DictConfig) -> MidiDataModule | NoteDataModule:
     data = prepare(config)
     if isinstance(data, MidiDataModule):
         report = what_is_lost(data)
-        files.write_text(Path(config.run_dir) / "loss_report.json", json.dumps(report, indent=1))
+        known = {name: value if math.isfinite(value) else None for name, value in report.items()}
+        files.write_text(Path(config.run_dir) / "loss_report.json", json.dumps(known, indent=1))
         print("\n".join(report_lines(report)), flush=True)
+    else:
+        files.write_text(Path(config.run_dir) / "scaler.json", json.dumps(data.scaler.to_dict(), indent=1))
     return data
 
 
@@ -39,10 +44,26 @@ def prepare(config: DictConfig) -> MidiDataModule | NoteDataModule:
     """Prepare as `config` says; a training with the same settings then only opens the result."""
     data = build_datamodule(config)
     data.setup()
+    if config.get("resume") is not None:
+        check_same_pieces(data, Path(config.run_dir))
     write_corpus(data, Path(config.run_dir))
     print_corpus(data)
     print(f"prepared: {data.store.folder}")
     return data
+
+
+def check_same_pieces(data: MidiDataModule | NoteDataModule, run_dir: Path) -> None:
+    """Raise UserError where a run to be resumed had other pieces or splits: it would be tested on what it learnt."""
+    record = run_dir / "corpus.json"
+    if not record.is_file():
+        return
+    before = {(piece["id"], piece["split"]) for piece in json.loads(record.read_text(encoding="utf-8"))["pieces"]}
+    now = {(piece.id, piece.split) for piece in data.corpus.pieces}
+    if before != now:
+        raise UserError(
+            f"resume: {len(before ^ now)} pieces were added, removed or put into another split since the run began; "
+            "restore the files, or start anew without resume"
+        )
 
 
 def what_is_lost(data: MidiDataModule) -> dict[str, float]:

@@ -4,7 +4,8 @@ Legend: B rows, T tokens.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,17 +42,17 @@ class SegmentDataset(Dataset[tuple[np.ndarray, int]]):
         offsets = np.array([store.pieces[piece].first for piece in self.segments.pieces], dtype=np.int64)
         self._first = offsets[self.segments.piece] + self.segments.start
         self._last = offsets[self.segments.piece] + self.segments.end
-        self._store_folder, self._ids = store.folder, store.all_ids
+        self._ids = store.all_ids
         self._tokenizer = tokenizer
         self._augmenter, self._seed = augmenter, seed
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickled memory map would become a copy in every worker process.
-        return self.__dict__ | {"_ids": None}
+        return self.__dict__ | {"_ids": (self._ids.filename, self._ids.dtype)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ |= state
-        self._ids = TokenStore(self._store_folder).all_ids
+        path, dtype = state["_ids"]
+        self.__dict__ |= state | {"_ids": np.memmap(path, dtype=dtype, mode="r")}
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -114,13 +115,15 @@ class SegmentLoader(DataLoader[Any]):
 
     def __init__(self, dataset: SegmentDataset, plan: BatchPlan, pad_id: int, workers: int):
         self.plan = plan
+        # Batches of a pass: fewer than there are where a training takes only so many (limit_train_batches).
+        self.pass_length = len(_RemainingBatches(plan))
         self._position = _RemainingBatches(plan)
         self._restored = False
         super().__init__(
             dataset,
             batch_sampler=self._position,
             num_workers=workers,
-            collate_fn=padding_collator(pad_id),
+            collate_fn=partial(collate, pad_id),
             persistent_workers=workers > 0,
         )
 
@@ -138,30 +141,27 @@ class SegmentLoader(DataLoader[Any]):
         return self.collate_fn([self.dataset[index] for index in batch])
 
     def state_dict(self) -> dict[str, Any]:
-        """Epoch and batches of it that were handed out."""
-        return {"epoch": self._position.epoch, "done": self._position.done}
+        """Epoch and batches of it that were handed out; after a whole pass, the next epoch's beginning."""
+        epoch, done = self._position.epoch, self._position.done
+        return {"epoch": epoch, "done": done} if done < self.pass_length else {"epoch": epoch + 1, "done": 0}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the batches that `state` counts."""
         self._position.epoch, self._position.done = state["epoch"], state["done"]
-        self._restored = self._position.done < len(self._position)
+        self._restored = state["done"] < self.pass_length
 
 
-def padding_collator(pad_id: int) -> Callable[[Sequence[tuple[np.ndarray, int]]], dict[str, Tensor]]:
-    """A collate function that pads at the end of each row.
+def collate(pad_id: int, rows: Sequence[tuple[np.ndarray, int]]) -> dict[str, Tensor]:
+    """Rows of (ids, notes) as one batch, padded at the end of each row.
 
-    It gives `inputs` (B, T) with `pad_id` at padding, `labels` (B, T), the inputs' successors, with IGNORED at
-    padding, and `notes` (B,). Padding stands at the end, where a causal model cannot see it from any real token.
+    `inputs` (B, T) with `pad_id` at padding, `labels` (B, T), the inputs' successors, with IGNORED at padding, and
+    `notes` (B,). Padding stands at the end, where a causal model cannot see it from any real token.
     """
-
-    def collate(rows: Sequence[tuple[np.ndarray, int]]) -> dict[str, Tensor]:
-        longest = max(len(ids) for ids, _ in rows) - 1
-        inputs = np.full((len(rows), longest), pad_id, dtype=np.int64)
-        labels = np.full((len(rows), longest), IGNORED, dtype=np.int64)
-        for row, (ids, _) in enumerate(rows):
-            inputs[row, : len(ids) - 1] = ids[:-1]
-            labels[row, : len(ids) - 1] = ids[1:]
-        notes = torch.tensor([notes for _, notes in rows])
-        return {"inputs": torch.from_numpy(inputs), "labels": torch.from_numpy(labels), "notes": notes}
-
-    return collate
+    longest = max(len(ids) for ids, _ in rows) - 1
+    inputs = np.full((len(rows), longest), pad_id, dtype=np.int64)
+    labels = np.full((len(rows), longest), IGNORED, dtype=np.int64)
+    for row, (ids, _) in enumerate(rows):
+        inputs[row, : len(ids) - 1] = ids[:-1]
+        labels[row, : len(ids) - 1] = ids[1:]
+    notes = torch.tensor([notes for _, notes in rows])
+    return {"inputs": torch.from_numpy(inputs), "labels": torch.from_numpy(labels), "notes": notes}

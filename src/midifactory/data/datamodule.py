@@ -3,8 +3,9 @@
 import hashlib
 import logging
 import os
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol, get_args
 
 import lightning
 import numpy as np
@@ -13,7 +14,7 @@ from midifactory import files
 from midifactory.data.batches import BatchPlan, SegmentDataset, SegmentLoader
 from midifactory.data.segments import Segment, SegmentCount, SegmentTable, Unit, count_padding, cut_segments
 from midifactory.errors import UserError
-from midifactory.music.corpora import Corpus
+from midifactory.music.corpora import SPLITS, Corpus
 from midifactory.music.score import Limits
 from midifactory.tokens.augment import Augmentation, Augmenter
 from midifactory.tokens.engines import Preparation
@@ -21,7 +22,6 @@ from midifactory.tokens.store import TokenStore, build_store
 from midifactory.tokens.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
-SPLITS = ("train", "validation", "test")
 
 
 class CorpusSource(Protocol):
@@ -33,17 +33,26 @@ class CorpusSource(Protocol):
 
 @dataclass
 class Segmentation:
-    """How pieces are cut: see data/segments.py."""
+    """How pieces are cut: see data/segments.py. Raises UserError for a unit or length that cannot be."""
 
     unit: Unit = "seconds"
     length: float = 16.0
     align_to_bars: bool = True
 
+    def __post_init__(self) -> None:
+        if self.unit not in get_args(Unit):
+            raise UserError(f"data.segment.unit={self.unit}: choose one of {', '.join(get_args(Unit))}")
+        if not isinstance(self.length, (int, float)) or not self.length > 0:
+            raise UserError(f"data.segment.length={self.length}: it must be above 0; the default is 16 (seconds)")
+
 
 @dataclass
 class _Split:
-    segments: SegmentTable = field(default_factory=SegmentTable)
-    count: SegmentCount = field(default_factory=SegmentCount)
+    """lengths: ids of each segment as the model reads it, (S,)."""
+
+    segments: SegmentTable
+    count: SegmentCount
+    lengths: np.ndarray
 
 
 class MidiDataModule(lightning.LightningDataModule):
@@ -72,8 +81,13 @@ class MidiDataModule(lightning.LightningDataModule):
         progress: bool = True,
     ):
         super().__init__()
-        if batch_size < 1:
-            raise UserError(f"data.batch_size={batch_size}: it must be at least 1")
+        for key, value, least in (
+            ("batch_size", batch_size, 1),
+            ("max_tokens", max_tokens, 2),
+            ("loader_workers", loader_workers, 0),
+        ):
+            if type(value) is not int or value < least:
+                raise UserError(f"data.{key}={value}: give a whole number of at least {least}")
         self.source, self.tokenizer, self.corpus_name = source, tokenizer, name
         self.segment = segment or Segmentation()
         if not tokenizer.monotonic and self.segment.unit != "tokens":
@@ -140,13 +154,14 @@ class MidiDataModule(lightning.LightningDataModule):
         if self._splits:
             return
         self.prepare_data()
-        for split in SPLITS:
-            self._splits[split] = self._cut(split)
-        if not len(self._splits["train"].segments) or not len(self._splits["validation"].segments):
+        splits = {split: self._cut(split) for split in SPLITS}
+        training, validation = (len(splits[split].segments) for split in ("train", "validation"))
+        if not training or not validation:
             raise UserError(
-                f"data: {len(self.store.pieces)} pieces give {len(self._splits['train'].segments)} training and "
-                f"{len(self._splits['validation'].segments)} validation segments; add files, or set data.fractions"
+                f"data: {len(self.store.pieces)} pieces give {training} training and {validation} validation "
+                "segments; add files, or set data.fractions"
             )
+        self._splits = splits
 
     def pieces(self, split: str) -> list[str]:
         """Ids of the tokenised pieces of a split."""
@@ -155,7 +170,12 @@ class MidiDataModule(lightning.LightningDataModule):
     def _cut(self, split: str) -> _Split:
         count = SegmentCount()
         found = (segment for piece in self.pieces(split) for segment in self._cut_piece(piece, count))
-        return _Split(SegmentTable(found), count)
+        segments = SegmentTable(found)
+        lengths = segments.lengths
+        if self.tokenizer.vocab_size > self.tokenizer.base_vocab_size:
+            dataset = SegmentDataset(self.store, segments, self.tokenizer)
+            lengths = np.array([len(dataset[index][0]) for index in range(len(dataset))], dtype=np.int64)
+        return _Split(segments, count, lengths)
 
     def _cut_piece(self, piece_id: str, count: SegmentCount) -> list[Segment]:
         piece, part = self.store.pieces[piece_id], self.segment
@@ -174,12 +194,7 @@ class MidiDataModule(lightning.LightningDataModule):
     @property
     def longest_segment(self) -> int:
         """Ids of the longest training segment as the model reads it: the span it learns to attend over."""
-        lengths = self._splits["train"].segments.lengths
-        if self.tokenizer.vocab_size == self.tokenizer.base_vocab_size:
-            return int(lengths.max())
-        dataset = SegmentDataset(self.store, self._splits["train"].segments, self.tokenizer)
-        # Merging shortens all alike: the longest is among those that were longest before.
-        return max(len(dataset[int(index)][0]) for index in np.argsort(-lengths, kind="stable")[:256])
+        return int(self._splits["train"].lengths.max())
 
     def segments(self, split: str) -> SegmentTable:
         """The segments of a split."""
@@ -187,8 +202,7 @@ class MidiDataModule(lightning.LightningDataModule):
 
     def plan(self, split: str) -> BatchPlan:
         """The batches of a split; only training is shuffled."""
-        lengths = self._splits[split].segments.lengths
-        return BatchPlan(lengths, self.batch_size, self.seed, shuffle=split == "train")
+        return BatchPlan(self._splits[split].lengths, self.batch_size, self.seed, shuffle=split == "train")
 
     def report(self) -> list[str]:
         """Lines for people: pieces, refused files, segments, padding, per split."""
@@ -199,8 +213,8 @@ class MidiDataModule(lightning.LightningDataModule):
             padding = count_padding(plan.lengths, plan.batches(0)) if len(part.segments) else 0.0
             lines.append(f"{split}: {len(self.pieces(split))} pieces, {part.count.line(padding)}")
         if self.store.refused:
-            lines.append(f"{len(self.store.refused)} pieces could not be tokenised:")
-            lines += [f"  {piece}: {reason}" for piece, reason in self.store.refused.items()]
+            lines.append(f"{len(self.store.refused)} pieces could not be tokenised (corpus.json has all):")
+            lines += [f"  {piece}: {reason}" for piece, reason in islice(self.store.refused.items(), 10)]
         return lines
 
     def _loader(self, split: str) -> SegmentLoader:

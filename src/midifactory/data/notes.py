@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from midifactory.data.datamodule import CorpusSource
 from midifactory.errors import UserError
 from midifactory.music.corpora import SPLITS, Corpus
+from midifactory.music.score import Limits
 from midifactory.tokens.notes import NoteCodec, NoteStore, Scaler, build_note_store
 
 
@@ -74,11 +75,13 @@ class NoteDataModule(lightning.LightningDataModule):
         store_root: str | os.PathLike[str] = "outputs/prepared",
         loader_workers: int = 0,
         seed: int = 0,
+        limits: Limits | None = None,
         progress: bool = True,
     ):
         super().__init__()
-        if batch_size < 1:
-            raise UserError(f"data.batch_size={batch_size}: it must be at least 1")
+        if type(batch_size) is not int or batch_size < 1:
+            raise UserError(f"data.batch_size={batch_size}: give a whole number of at least 1")
+        self.limits = limits
         self.source, self.codec, self.corpus_name = source, codec, name
         self.batch_size, self.store_root, self.loader_workers = batch_size, store_root, loader_workers
         self.seed, self.progress = seed, progress
@@ -111,7 +114,9 @@ class NoteDataModule(lightning.LightningDataModule):
             return
         self._corpus = self.source.collect(self.progress)
         pieces = [(piece.id, piece.path) for piece in self._corpus.pieces]
-        self._store = build_note_store(pieces, self.codec, self.store_root, self.corpus_name, self.progress)
+        self._store = build_note_store(
+            pieces, self.codec, self.store_root, self.corpus_name, self.progress, self.limits
+        )
 
     def setup(self, stage: str | None = None) -> None:
         """Fit the scaler and count the windows of every split."""

@@ -4,11 +4,9 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args, overload
+from typing import Literal, overload
 
 import numpy as np
-
-from midifactory.errors import UserError
 
 Unit = Literal["seconds", "bars", "tokens"]
 
@@ -94,10 +92,6 @@ def cut_segments(
     length remains. BOS stays with the first segment, EOS with the last. A segment of more than `max_tokens`
     is divided between groups; only a single onset that is longer than that by itself is left out, counted.
     """
-    if length <= 0:
-        raise UserError(f"data.segment.length={length}: it must be above 0; the default is 16 (seconds)")
-    if unit not in get_args(Unit):
-        raise UserError(f"data.segment.unit={unit}: choose one of {', '.join(get_args(Unit))}")
     measure = {"seconds": groups["seconds"], "bars": groups["bar"], "tokens": groups["token"]}[unit]
     starts = groups["token"].astype(np.int64)
     reach = np.append(starts[1:], tokens) - 1 if unit == "tokens" else measure  # a group's last token, or its onset

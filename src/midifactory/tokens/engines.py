@@ -2,6 +2,9 @@
 
 import itertools
 import logging
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -47,8 +50,8 @@ class Preparation:
     def __post_init__(self) -> None:
         if self.engine not in get_args(Engine):
             raise UserError(f"prepare.engine={self.engine}: choose one of {', '.join(get_args(Engine))}")
-        if self.workers is not None and self.workers < 0:
-            raise UserError(f"prepare.workers={self.workers}: it must be at least 0, or null for one per core")
+        if self.workers is not None and (type(self.workers) is not int or self.workers < 0):
+            raise UserError(f"prepare.workers={self.workers}: give a whole number from 0, or null for one per core")
 
 
 def encode_files(
@@ -84,6 +87,8 @@ def encode_file(path: Path, tokenizer: Tokenizer, limits: Limits) -> EncodedFile
         encoding = tokenizer.encode(score)
     except (UnreadableMidi, UserError) as error:
         return str(error)
+    except MemoryError:
+        raise  # for the worker's guard to name
     except Exception as error:  # MidiTok raises KeyError, IndexError and others on strange but valid files
         return f"{type(error).__name__}: {error}".splitlines()[0]
     if len(encoding.ids) > limits.max_tokens:
@@ -133,9 +138,11 @@ def _encode_on_ray(
         raise UserError("prepare.engine=ray needs Ray: pip install 'midifactory[ray]'") from error
     from tqdm import tqdm
 
-    ours = not ray.is_initialized()
+    ours, on_sigterm = not ray.is_initialized(), signal.getsignal(signal.SIGTERM)
     if ours:
-        ray.init(num_cpus=workers or None, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        # A cluster that is there already has its own number of workers.
+        cpus = None if os.environ.get("RAY_ADDRESS") else workers or None
+        ray.init(num_cpus=cpus, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     try:
         task: Any = ray.remote(max_retries=1)(_encode_chunk)
         state = ray.put(tokenizer.to_json())
@@ -173,3 +180,6 @@ def _encode_on_ray(
     finally:
         if ours:
             ray.shutdown()
+            # Ray leaves a handler behind that exits at once; a training that follows saves first.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, on_sigterm)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from midifactory import files
 from midifactory.errors import UserError
-from midifactory.music.score import DEFAULT_TEMPO_BPM, UnreadableMidi, load_score, note_arrays, seconds_at
+from midifactory.music.score import DEFAULT_TEMPO_BPM, Limits, UnreadableMidi, load_score, note_arrays, seconds_at
 
 FORMAT = 1  # raise it when the meaning of the numbers changes: old builds are then made anew
 FEATURES = ("pitch", "duration_s", "offset_s", "time_delta_s", "velocity")
@@ -226,11 +226,13 @@ def build_note_store(
     root: str | os.PathLike[str],
     name: str,
     progress: bool = True,
+    limits: Limits | None = None,
 ) -> NoteStore:
     """Write the rows of `pieces` (id, MIDI path) once and open the result; an existing build is only opened.
 
     The folder `root/name-notes-<hash>` is named by the files' bytes and the codec, written beside its place and
-    renamed whole. A file that cannot be read is recorded in `refused`. Raises UserError when none is left.
+    renamed whole. One process reads them, about a millisecond each. A file that cannot be read is recorded in
+    `refused`. Raises UserError when none is left.
     """
     ordered = sorted(pieces)
     digest = hashlib.sha256(codec.fingerprint.encode())
@@ -241,7 +243,7 @@ def build_note_store(
         temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
         temporary.mkdir(parents=True)
         try:
-            _write_build(ordered, codec, temporary, progress)
+            _write_build(ordered, codec, temporary, progress, limits)
             if folder.exists():  # another process was faster, or a folder without its index lies there
                 shutil.rmtree(folder)
             temporary.replace(folder)
@@ -251,14 +253,16 @@ def build_note_store(
     return NoteStore(folder)
 
 
-def _write_build(pieces: list[tuple[str, Path]], codec: NoteCodec, folder: Path, progress: bool) -> None:
+def _write_build(
+    pieces: list[tuple[str, Path]], codec: NoteCodec, folder: Path, progress: bool, limits: Limits | None
+) -> None:
     rows: list[dict[str, Any]] = []
     refused: dict[str, str] = {}
     first = 0
     with (folder / "notes.bin").open("wb") as file:
         for piece_id, path in tqdm(pieces, desc="notes", unit="file", disable=not progress):
             try:
-                score = load_score(path)
+                score = load_score(path, limits)
             except UnreadableMidi as error:
                 refused[piece_id] = str(error)
                 continue

@@ -118,23 +118,22 @@ def build_store(
     known = hashes or {}
     sums = [known.get(piece_id) or hashlib.sha256(path.read_bytes()).hexdigest() for piece_id, path in ordered]
     limits = limits or Limits()
-    digest = hashlib.sha256(f"{FORMAT} {tokenizer.base_fingerprint} {limits.max_tokens}".encode())
+    # With the limits, so that a piece refused for one gets another chance when the limit is raised.
+    digest = hashlib.sha256(f"{FORMAT} {tokenizer.base_fingerprint} {limits}".encode())
     for (piece_id, _), file_hash in zip(ordered, sums, strict=True):
         digest.update(f"{piece_id}\0{file_hash}\0".encode())
     folder = Path(root) / f"{name}-{digest.hexdigest()[:12]}"
     if not (folder / "build.json").is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         growing = folder.with_name(f".{folder.name}.partial")
-        lock = growing.with_suffix(".lock")
-        try:
-            with FileLock(lock):
-                if not (folder / "build.json").is_file():  # else another process was faster
-                    earlier = _earlier_builds(folder, name, tokenizer)
-                    _grow(growing, ordered, sums, earlier, tokenizer, preparation or Preparation(), limits, progress)
-                    growing.replace(folder)
-                    files.sync_directory(folder.parent)
-        finally:
-            lock.unlink(missing_ok=True)
+        # The lock's file stays: without it, whoever waits and whoever comes later would hold different locks.
+        with FileLock(growing.with_suffix(".lock")):
+            if not (folder / "build.json").is_file():  # else another process was faster
+                earlier = _earlier_builds(folder, name, tokenizer)
+                _grow(growing, ordered, sums, earlier, tokenizer, preparation or Preparation(), limits, progress)
+                growing.replace(folder)
+                files.sync_directory(folder.parent)
+        (folder / _JOURNAL).unlink(missing_ok=True)
     return TokenStore(folder)
 
 
@@ -152,6 +151,8 @@ def _grow(
     folder.mkdir(exist_ok=True)
     with _Growing(folder, id_dtype(tokenizer)) as build:
         left = list(zip(ordered, sums, strict=True))[build.done :]
+        most = limits.max_tokens
+        earlier = {key: (store, old) for key, (store, old) in earlier.items() if store.pieces[old].tokens <= most}
         todo = [path for (_, path), file_hash in left if file_hash not in earlier]
         results = encode_files(todo, tokenizer, preparation, limits, progress and bool(todo))
         for (piece_id, _), file_hash in left:
@@ -242,13 +243,14 @@ class _Growing:
 
     def sync(self) -> None:
         """First the data, then the journal that says they are there."""
+        # Taken first: an interruption in here must not write a line twice, only lose it.
+        pending, self._pending = self._pending, []
         for file in (self._ids, self._groups):
             file.flush()
             os.fsync(file.fileno())
-        self._journal.write("".join(json.dumps(row) + "\n" for row in self._pending).encode())
+        self._journal.write("".join(json.dumps(row) + "\n" for row in pending).encode())
         self._journal.flush()
         os.fsync(self._journal.fileno())
-        self._pending = []
 
     def finish(self, tokenizer: Tokenizer) -> None:
         """Write the index, by which the build counts as whole."""
@@ -264,7 +266,6 @@ class _Growing:
             "refused": self.refused,
         }
         files.write_text(self.folder / "build.json", json.dumps(build, ensure_ascii=False, indent=1))
-        (self.folder / _JOURNAL).unlink()
 
     def __enter__(self) -> "_Growing":
         return self

@@ -98,6 +98,7 @@ class Tokenizer:
             except (ValueError, TypeError, AttributeError) as error:
                 raise UserError(f"tokenizer.{name}={value}: {error}; see conf/tokenizer/remi_plus.yaml") from error
         given["special_tokens"] = list(SPECIAL_TOKENS)
+        given["encode_ids_split"] = "no"  # byte pairs keep within onset groups anyway, see tokens/bpe.py
         if not given.get("use_programs", False) or (
             scheme != "MMM" and not given.get("one_token_stream_for_programs", True)
         ):

@@ -55,8 +55,9 @@ class SequenceTraining(lightning.LightningModule):
         Lightning does so only when it sets the data up after reading the checkpoint's loops, but
         `estimated_stepping_batches` in configure_optimizers makes it set them up before.
         """
+        loader: Any = self.trainer.train_dataloader
+        loader.pass_length = int(self.trainer.num_training_batches)
         if self._loader_states:
-            loader: Any = self.trainer.train_dataloader
             loader.load_state_dict(self._loader_states[0])
             self._loader_states = []
 
