@@ -5,6 +5,7 @@ import os
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from midifactory.cli.arguments import (
@@ -16,6 +17,7 @@ from midifactory.cli.arguments import (
     to_overrides,
 )
 from midifactory.errors import UserError
+from midifactory.paths import conf_dir
 
 NASTY = [
     "Für Elise (1).mid",
@@ -195,3 +197,14 @@ def test_what_is_not_understood_is_named(command, argv, words):
 def test_free_text_keys():
     assert all(map(is_free_text, ["prompt", "generate.key", "data.root", "all.data.archive", "train.resume", "output"]))
     assert not any(map(is_free_text, ["model.name", "root", "seed", "data", "prompt.bars"]))
+
+
+def test_a_pattern_with_brackets_reaches_the_corpus_as_it_is():
+    """README's data.group_by, as the shell passes it on."""
+    (override,) = to_overrides("prepare", ["data.group_by=^([^/]+)/"])
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        assert compose("prepare", [override]).data.group_by == "^([^/]+)/"
+    (nothing,) = to_overrides("prepare", ["data.group_by=null"])
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        assert compose("prepare", [nothing]).data.group_by is None

@@ -120,6 +120,17 @@ def test_resuming_with_another_tokenizer(studio, in_studio):
     assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
 
 
+def test_a_run_is_not_resumed_with_other_pieces(tmp_path, here):
+    """What was learnt before would be in the test split now."""
+    write_folder(tmp_path / "midi")
+    assert here("train", "midi", *TINY).code == 0
+    write_midi(tmp_path / "midi" / "new.mid", 77)
+    for _ in range(2):
+        refused(here("train", "resume=latest", "trainer.max_epochs=3"), "were added, removed or put", "start anew")
+    (tmp_path / "midi" / "new.mid").unlink()
+    assert here("train", "resume=latest", "trainer.max_epochs=2").code == 0
+
+
 def test_a_refused_resume_does_not_change_what_the_next_one_does(tmp_path, here):
     write_folder(tmp_path / "my_midis", 4)
     assert here("train", "my_midis", *TINY, "trainer.max_epochs=1").code == 0

@@ -1,6 +1,8 @@
 """Labels are the inputs' successors, every segment comes once an epoch, and a loader goes on where it stopped."""
 
+import pickle
 from collections import Counter
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -117,3 +119,23 @@ def test_a_loader_restored_at_the_end_of_an_epoch_begins_the_next(dataset):
     second = loader(dataset)
     second.load_state_dict(first.state_dict())
     same(list(second), [second.collate(batch) for batch in second.plan.batches(1)])
+
+
+def test_a_shortened_pass_that_was_finished_leads_to_the_next_epoch(dataset):
+    """Lightning's limit_train_batches takes fewer batches than there are; a resumed run must not take the rest."""
+    undisturbed, stopped, resumed = loader(dataset), loader(dataset), loader(dataset)
+    for each in (undisturbed, stopped, resumed):
+        each.pass_length = 3
+    passes = [list(islice(undisturbed, 3)) for _ in range(2)]
+    list(islice(stopped, 3))
+    resumed.load_state_dict(stopped.state_dict())
+    same(list(islice(resumed, 3)), passes[1])
+
+
+def test_spawned_workers_can_be_sent_a_loaders_parts(dataset):
+    made = loader(dataset)
+    again, collate_fn = pickle.loads(pickle.dumps((made.dataset, made.collate_fn)))
+    for key in ("inputs", "labels"):
+        expected = made.collate([0, 1])[key]
+        assert torch.equal(collate_fn([again[0], again[1]])[key], expected)
+    assert isinstance(again._ids, np.memmap)

@@ -20,6 +20,7 @@ FREE_TEXT_KEYS = (
     "key",
     "data.root",
     "data.archive",
+    "data.group_by",
     "resume",
     "name",
     "output",
