@@ -144,7 +144,6 @@ def scan(folder: Path, tokenise: bool, workers: int | None) -> None:
             "files": len(paths),
             "accepted": len(accepted),
             "refused": dict(kinds.most_common()),
-            "accounted_for": len(accepted) + sum(kinds.values()) == len(paths),
             "hangs": kinds["timed_out"],
             "slowest_seconds": round(slowest[0], 3),
             "slowest_file": slowest[1],
@@ -174,9 +173,11 @@ def main() -> None:
         command += [] if arguments.workers is None else ["--workers", str(arguments.workers)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         report = json.loads(done.stdout) if done.returncode == 0 else {"exit_status": done.returncode}
-        report |= {"made": made, "crashes_of_the_main_process": int(done.returncode != 0)}
+        first = report.get("scan", {"accepted": 0, "refused": {}})
+        lost = made - first["accepted"] - sum(first["refused"].values())
+        report |= {"made": made, "unaccounted_for": lost, "crashes_of_the_main_process": int(done.returncode != 0)}
         print(json.dumps(report, indent=1))
-    sys.exit(report["crashes_of_the_main_process"])
+    sys.exit(int(bool(report["crashes_of_the_main_process"] or report["unaccounted_for"])))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Preparing and loading a corpus: ours against MidiTok's own loops, on the same files, in turn.
 
     python benchmarks/prepare.py prepare FOLDER:300 FOLDER:100   # files to tokens, two processes each
+    python benchmarks/prepare.py grow FOLDER:3000 FOLDER:1000    # all but ten files of these, then all, then again
+    python benchmarks/prepare.py bad FOLDER:300                  # a tenth of the files broken: are the tokens the same?
     python benchmarks/prepare.py batches FOLDER:300              # tokens to batches, one process each
     python benchmarks/prepare.py memory FOLDER:300               # private memory at 1, 5 and 20 times the files
 
@@ -19,22 +21,27 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hydra import compose, initialize_config_dir
-from miditok.pytorch_data import DataCollator, DatasetMIDI
-from torch.utils.data import DataLoader
+import numpy as np
 
-from midifactory.cli.building import build_tokenizer
-from midifactory.data.datamodule import MidiDataModule, Segmentation
+# Worker processes import this file too: what is heavy and only measured here is imported where it is used.
 from midifactory.music.corpora import Corpus, Folder, Piece
 from midifactory.paths import conf_dir
-from midifactory.tokens.engines import Preparation
-from midifactory.tokens.store import build_store
-from midifactory.tokens.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from midifactory.data.datamodule import MidiDataModule
+    from midifactory.tokens.tokenizer import Tokenizer
 
 
-def default_tokenizer(name: str = "remi_plus") -> Tokenizer:
+def default_tokenizer(name: str = "remi_plus") -> "Tokenizer":
     """A tokenizer of conf/tokenizer."""
+    from hydra import compose, initialize_config_dir
+
+    from midifactory.cli.building import build_tokenizer
+
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return build_tokenizer(compose("prepare", [f"tokenizer={name}"]).tokenizer)
 
@@ -66,6 +73,9 @@ def rows(pairs: int, ours: Callable[[], float], theirs: Callable[[], float]) -> 
 
 def bench_prepare(arguments: argparse.Namespace) -> None:
     """Scan, deduplicate, split, tokenise and write, against MidiTok's tokenize_dataset."""
+    from midifactory.tokens.engines import Preparation
+    from midifactory.tokens.store import build_store
+
     print(
         "| corpus | files | ours, s | MidiTok tokenize_dataset, s | ratio, median (min to max) |\n|---|---|---|---|---|"
     )
@@ -78,11 +88,11 @@ def bench_prepare(arguments: argparse.Namespace) -> None:
             def ours(root: Path = root) -> float:
                 shutil.rmtree(root / "ours", ignore_errors=True)
                 start = time.perf_counter()
-                corpus = Folder(root / "midi", workers=2, cache_root=root / "ours", duplicates="keep").collect(False)
+                corpus = Folder(root / "midi", cache_root=root / "ours", duplicates="keep").collect(False)
                 pieces = [(piece.id, piece.path) for piece in corpus.pieces]
                 hashes = {piece.id: piece.sha256 for piece in corpus.pieces}
                 store = build_store(
-                    pieces, tokenizer, root / "ours", "bench", Preparation(workers=2), hashes=hashes, progress=False
+                    pieces, tokenizer, root / "ours", "bench", Preparation(), hashes=hashes, progress=False
                 )
                 assert len(store.pieces) == len(pieces)
                 return time.perf_counter() - start
@@ -102,6 +112,60 @@ def bench_prepare(arguments: argparse.Namespace) -> None:
             )
 
 
+def bench_grow(arguments: argparse.Namespace) -> None:
+    """One collection that gets ten more files, ours alone: MidiTok's loop has no such thing."""
+    from midifactory.tokens.engines import Preparation
+    from midifactory.tokens.store import build_store
+
+    print("| files | new among them | s |\n|---|---|---|")
+    tokenizer = default_tokenizer()
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        paths = copied([path for argument in arguments.corpora for path in sample(argument)], root / "midi")
+        (root / "later").mkdir()
+        for path in paths[5::10][:10]:
+            path.replace(root / "later" / path.name)
+        for new in (len(paths) - 10, 10, 0):
+            if new == 10:
+                for path in (root / "later").iterdir():
+                    path.replace(root / "midi" / path.name)
+            start = time.perf_counter()
+            corpus = Folder(root / "midi", cache_root=root / "scans").collect(False)
+            pieces = [(piece.id, piece.path) for piece in corpus.pieces]
+            hashes = {piece.id: piece.sha256 for piece in corpus.pieces}
+            build_store(pieces, tokenizer, root / "ours", "bench", Preparation(), hashes=hashes, progress=False)
+            seconds = time.perf_counter() - start
+            print(f"| {len(list((root / 'midi').iterdir())):,} | {new:,} | {seconds:.1f} |", flush=True)
+
+
+def bench_bad(arguments: argparse.Namespace) -> None:
+    """The same files with and without broken ones among them, prepared as the command does; bytes compared."""
+    from midifactory.tokens.store import build_store
+
+    print("| good files | bad files | refused | ids and groups byte for byte |\n|---|---|---|---|")
+    tokenizer, generator = default_tokenizer(), np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        good = copied(sample(arguments.corpora[0]), root / "clean")
+        copied(good, root / "mixed")
+        bad = len(good) // 9
+        for index in range(bad):
+            data = good[index].read_bytes()
+            # Cut short, or its first bytes random: both are no MIDI file any more.
+            broken = data[: len(data) // 3] if index % 2 else generator.bytes(14) + data[14:]
+            (root / "mixed" / f"{index:04}_bad.mid").write_bytes(broken)
+        stores, refused = [], 0
+        for folder in ("clean", "mixed"):
+            corpus = Folder(root / folder).collect(False)
+            refused = len(corpus.rejected)
+            pieces = [(piece.id, piece.path) for piece in corpus.pieces]
+            stores.append(build_store(pieces, tokenizer, root / "stores", folder, progress=False).folder)
+        same = all(
+            (stores[0] / part).read_bytes() == (stores[1] / part).read_bytes() for part in ("ids.bin", "groups.bin")
+        )
+        print(f"| {len(good)} | {bad} | {refused} | {'equal' if same else 'DIFFERENT'} |")
+
+
 class Given:
     """A corpus of `copies` times the same files, all but two for training."""
 
@@ -115,8 +179,11 @@ class Given:
         return Corpus("bench", self.pieces, (), ())
 
 
-def datamodule(paths: list[Path], root: Path, copies: int = 1) -> MidiDataModule:
+def datamodule(paths: list[Path], root: Path, copies: int = 1) -> "MidiDataModule":
     """Segments of 512 tokens in batches of 16."""
+    from midifactory.data.datamodule import MidiDataModule, Segmentation
+    from midifactory.tokens.engines import Preparation
+
     data = MidiDataModule(
         Given(paths, copies),
         default_tokenizer(),
@@ -125,7 +192,7 @@ def datamodule(paths: list[Path], root: Path, copies: int = 1) -> MidiDataModule
         batch_size=16,
         max_tokens=512,
         store_root=root,
-        preparation=Preparation(workers=2),
+        preparation=Preparation(),
         progress=False,
     )
     data.setup()
@@ -137,6 +204,9 @@ def bench_batches(arguments: argparse.Namespace) -> None:
 
     DatasetMIDI gives one sample per file, cut at 512 tokens; only tokens that arrive in a batch are counted.
     """
+    from miditok.pytorch_data import DataCollator, DatasetMIDI
+    from torch.utils.data import DataLoader
+
     print("| loader | tokens | tokens/s |\n|---|---|---|")
     paths = sample(arguments.corpora[0])
     with tempfile.TemporaryDirectory() as name:
@@ -144,7 +214,7 @@ def bench_batches(arguments: argparse.Namespace) -> None:
         tokenizer = data.tokenizer
         collator = DataCollator(tokenizer.pad_id, copy_inputs_as_labels=True, shift_labels=True)
 
-        def peer(before: bool) -> DataLoader:
+        def peer(before: bool) -> "DataLoader":
             with contextlib.redirect_stderr(io.StringIO()):
                 dataset = DatasetMIDI(
                     paths, tokenizer.miditok, 512, tokenizer.bos_id, tokenizer.eos_id, pre_tokenize=before
@@ -204,13 +274,20 @@ def bench_memory(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["prepare", "batches", "memory"])
+    parser.add_argument("what", choices=["prepare", "grow", "bad", "batches", "memory"])
     parser.add_argument("corpora", nargs="+", help="FOLDER:N")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--copies", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--root", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    {"prepare": bench_prepare, "batches": bench_batches, "memory": bench_memory}[arguments.what](arguments)
+    measure = {
+        "prepare": bench_prepare,
+        "grow": bench_grow,
+        "bad": bench_bad,
+        "batches": bench_batches,
+        "memory": bench_memory,
+    }
+    measure[arguments.what](arguments)
 
 
 if __name__ == "__main__":

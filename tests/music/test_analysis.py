@@ -1,6 +1,7 @@
 """Corpora whose chords, keys, metres and grids are known because they were made here."""
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from midifactory.music.analysis import (
 )
 from midifactory.music.corpora import Piece
 from midifactory.music.profile import corpus_profile
-from midifactory.music.score import save_score
+from midifactory.music.score import Limits, save_score
 from midifactory.music.statistics import corpus_statistics, key_estimate, piece_statistics
 
 
@@ -142,6 +143,28 @@ def test_notes_without_length_are_no_trouble(score_from, tmp_path):
     assert [row["notes"] for row in analysis.pieces] == [1]
     assert recommend(analysis)
     json.dumps(analysis.to_dict(), allow_nan=False)
+
+
+def test_a_number_that_is_not_finite_is_null(pieces):
+    """JSON has no infinity, which a tempo of no length would be."""
+    found = analyze_piece(pieces[0].path)
+    found.statistics["tempo_bpm"] = float("inf")
+    analysis = Analysis("one")
+    analysis.add("a", found)
+    listing = json.loads(json.dumps(analysis.to_dict(), allow_nan=False))
+    assert listing["pieces"][0]["tempo_bpm"] is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
+def test_a_piece_that_takes_too_much_memory_is_listed(pieces, score_from, tmp_path):
+    """A held note over 40,000 bars of 1/64 is a small file; its bars are many."""
+    save_score(score_from([(0, [(0, 2500, 60, 80)])], metres=((0, 1, 64),)), tmp_path / "a.mid")
+    held = Piece("held", tmp_path / "a.mid", "train", 1)
+    limits = Limits(memory_megabytes=0.5)
+    analysis = analyze_corpus("hand", [held], workers=1, limits=limits, progress=False)
+    assert [piece for piece, _ in analysis.failed] == ["held"]
+    assert "memory" in analysis.failed[0][1]
+    assert [row["id"] for row in analyze_corpus("hand", [held], 1, progress=False).pieces] == ["held"]
 
 
 def write(folder: Path, score) -> Analysis:

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import warnings
 import zipfile
 from pathlib import Path
@@ -210,7 +211,7 @@ def test_a_target_with_other_content_is_not_touched(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "hollow").mkdir()
     for taken in ("mine", "file"):
-        with pytest.raises(UserError, match=r"exists and was not unpacked from a\.zip"):
+        with pytest.raises(UserError, match=r"exists and was not unpacked from .*a\.zip as it is now"):
             unpack(archive, tmp_path / taken, progress=False)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
     assert contents(unpack(archive, tmp_path / "hollow", progress=False)) == {"a": b"1"}
@@ -249,3 +250,40 @@ def test_the_marker_says_what_was_unpacked(tmp_path):
     marker = json.loads((unpack(archive, tmp_path / "out", progress=False) / MARKER).read_text())
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     assert marker == {"archive": "a.tar.gz", "size": archive.stat().st_size, "sha256": digest}
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, *b"xgX", *b"S"])
+def test_a_header_that_would_fill_the_memory_is_refused(tmp_path, kind):
+    kind = kind if isinstance(kind, bytes) else bytes([kind])
+    entries = (tar_info("././@LongLink", kind), bytes(2**23)), (tar_info("a.mid"), b"x")
+    archive = make_tar(tmp_path / "bomb.tar.gz", *entries)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=r"refused: it holds a (header of 8388608 bytes|sparse file)") as caught:
+            unpack(archive, tmp_path / "out", progress=False)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names_that_are_honest_are_kept(tmp_path, form):
+    name = "/".join(["a long name of a folder, with ♯ " * 3] * 3) + ".mid"
+    with tarfile.open(tmp_path / "long.tar", "w", format=form) as archive:
+        for member in (name, "short.mid", "b" + name):
+            info = tar_info(member)
+            info.size = 1
+            archive.addfile(info, io.BytesIO(b"x"))
+    expected = {name: b"x", "short.mid": b"x", "b" + name: b"x"}
+    assert contents(unpack(tmp_path / "long.tar", tmp_path / "out", progress=False)) == expected
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_folders_that_no_walk_gets_through_are_refused(tmp_path, suffix):
+    deep = make(tmp_path / f"deep{suffix}", {"a/" * 1500 + "x.mid": b"x"})
+    with pytest.raises(UserError, match="has 1501 parts, at most 100"):
+        unpack(deep, tmp_path / "out", progress=False)
+    fine = make(tmp_path / f"fine{suffix}", {"a/" * 99 + "x.mid": b"x"})
+    assert len(contents(unpack(fine, tmp_path / "out", progress=False))) == 1

@@ -170,6 +170,8 @@ def test_no_option_is_ignored(bach):
     most = max(piece.notes for piece in corpus.pieces)
     fewer = BachChorales(root, limit=6, limits=Limits(max_notes=most - 1)).collect(progress=False)
     assert [item.kind for item in fewer.rejected if item not in corpus.rejected] == ["too_many_notes"]
+    with pytest.raises(UserError, match=r"none of the 6 MIDI files in data\.root=.* can be used"):
+        BachChorales(root, limit=6, limits=Limits(max_notes=1)).collect(progress=False)
     in_one = BachChorales(root, limit=6, near_duplicates="group", group_by="bwv(10)[1-3]").collect(progress=False)
     assert len({piece.split for piece in in_one.pieces if piece.id[3:6] in ("101", "102", "103")}) == 1
 

@@ -1,20 +1,25 @@
 """Collecting files: every file is accounted for, no music stands on two sides of a split."""
 
+import json
 import logging
 import os
 import random
 import shutil
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from symusic import Note, Score, Track
 
+from midifactory.cli.building import print_rejected, write_corpus
 from midifactory.errors import UserError
 from midifactory.music import corpora
 from midifactory.music.bach_chorales import BachChorales
 from midifactory.music.corpora import CollectOptions, SourceFile, collect_files
-from midifactory.music.score import save_score
+from midifactory.music.registry import NamedCorpus
+from midifactory.music.scan import scan_files
+from midifactory.music.score import Limits, save_score
 
 
 def melody(pitches, ticks_per_quarter=480, program=0):
@@ -330,3 +335,105 @@ def test_an_archive_is_unpacked_first(family, tmp_path_factory, monkeypatch):
     assert [(piece.id, piece.split) for piece in corpus.pieces] == [(p.id, p.split) for p in collect(family).pieces]
     assert (outside / "outputs/corpora/family/00.mid").is_file()
     assert len(collect(outside / "here", archive=archive).pieces) == len(corpus.pieces)
+
+
+# --- what was found by others ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", [{}, {"near_duplicates": "drop"}])
+@pytest.mark.parametrize("by", ["group", "pattern"])
+def test_a_dropped_copy_still_ties_its_group_to_that_of_the_kept_one(tmp_path, by, rule):
+    """Two groups of four hold the same tune, or a near copy of it, so all seven kept pieces share a split."""
+    files = []
+    for number, name in enumerate(["a/1", "a/2", "a/3", "a/same", "b/1", "b/2", "b/3", "b/same", *"cdefghij"]):
+        score = tune(0 if name.endswith("same") else number + 1)
+        if rule and name == "b/same":
+            score.tracks[0].notes.pop(20)
+        path = tmp_path / f"{name}.mid"
+        save_score(score, path)
+        files.append(SourceFile(f"{name}.mid", path, group=name[0] if by == "group" and "/" in name else ""))
+    for seed in range(8):
+        options = CollectOptions(workers=0, seed=seed, group_by="^([^/]+)/" if by == "pattern" else None, **rule)
+        corpus = collect_files("tied", files, options, progress=False)
+        dropped = corpus.near_duplicates if rule else corpus.duplicates
+        assert dropped == (("b/same.mid", "a/same.mid"),)
+        assert len({piece.split for piece in corpus.pieces if "/" in piece.id}) == 1
+        assert len({piece.group for piece in corpus.pieces if "/" in piece.id}) == 1
+
+
+def test_transposed_copies_of_an_ostinato_are_near_copies(family):
+    for shift in (0, 5):
+        save_score(melody([60 + shift, 67 + shift, 64 + shift, 67 + shift] * 20), family / f"ostinato {shift}.mid")
+    assert ("ostinato 0.mid", "ostinato 5.mid") in collect(family).near_groups
+    dropped = collect(family, near_duplicates="drop").near_duplicates
+    assert ("ostinato 5.mid", "ostinato 0.mid") in dropped
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_bytes_and_their_escape_are_two_files(folder):
+    (folder / "a.mid").rename(os.fsdecode(os.fsencode(folder) + b"/\xff.mid"))
+    (folder / "b.MIDI").rename(folder / "\\xff.mid")
+    corpus = collect(folder)
+    assert {"\\xff.mid", "\\\\xff.mid"} <= {key for key, _ in ((file.id, found) for file, found in corpus.entries)}
+
+
+def test_names_that_command_a_terminal_are_written_out(folder, capsys):
+    bad = folder.with_name(folder.name + " \x1b[31m")
+    folder.rename(bad)
+    (bad / "words.mid").rename(bad / "w\x07\n.mid")
+    corpus = collect(bad)
+    print(corpus.summary())
+    print_rejected(corpus)
+    printed = capsys.readouterr().out
+    assert "w\\x07\\x0a.mid: not a valid" in printed
+    assert all(line.isprintable() for line in printed.splitlines())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_refused_files_with_any_name_are_listed(folder, tmp_path_factory, capsysbinary):
+    (folder / "words.mid").rename(os.fsdecode(os.fsencode(folder) + b"/\xff.mid"))
+    corpus = collect(folder)
+    print_rejected(corpus)
+    assert rb"/\xff.mid: not a valid" in capsysbinary.readouterr().out
+    run = tmp_path_factory.mktemp("run")
+    write_corpus(SimpleNamespace(corpus=corpus, store=SimpleNamespace(refused=[], folder=folder)), run)
+    paths = [item["path"] for item in json.loads((run / "corpus.json").read_text(encoding="utf-8"))["rejected"]]
+    assert any(path.endswith("/\\xff.mid") for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, r"data\.seed=-1 is negative"),
+        ({"seed": 1.5}, r"data\.seed=1\.5 is no whole number"),
+        ({"seed": None}, r"data\.seed=None is no whole number"),
+        ({"limit": "abc"}, r"data\.limit=abc is no whole number"),
+        ({"limit": 1.5}, r"data\.limit=1\.5 is no whole number"),
+        ({"limit": True}, r"data\.limit=True is no whole number"),
+        ({"workers": "abc"}, "workers=abc is no whole number"),
+        ({"fractions": 5}, "fractions=5 must be three numbers"),
+        ({"fractions": "abc"}, "fractions=abc must be three numbers"),
+        ({"fractions": ["a", 0.1, 0.1]}, "must be three numbers"),
+        ({"fractions": [True, 0.1, 0.1]}, "must be three numbers"),
+        ({"group_by": 5}, r"data\.group_by=5 is no text"),
+    ],
+)
+def test_options_of_another_type_are_one_line(options, message):
+    with pytest.raises(UserError, match=message) as caught:
+        corpora.Folder("anywhere", **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows makes a folder's name up")
+def test_a_home_of_nobody_is_one_line(tmp_path):
+    nobody = "~nobody-has-this-name/x"
+    for make, key in (
+        (lambda: corpora.Folder(nobody), "data.root"),
+        (lambda: BachChorales(nobody), "data.root"),
+        (lambda: NamedCorpus("groove", nobody), "data.root"),
+        (lambda: NamedCorpus("groove", archive=nobody), "data.archive"),
+        (lambda: corpora.Folder(tmp_path / "new", archive=nobody).collect(progress=False), "data.archive"),
+        (lambda: scan_files("x", [], limits=Limits(), cache_root=nobody), "data.cache_root"),
+    ):
+        with pytest.raises(UserError, match=f"{key}=~nobody.* has no home folder"):
+            make()

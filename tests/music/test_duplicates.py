@@ -9,7 +9,13 @@ from symusic import Note, Score, Tempo, Track
 
 from midifactory.errors import UserError
 from midifactory.music import duplicates
-from midifactory.music.duplicates import content_hash, group_by_pattern, near_duplicate_groups, near_signature
+from midifactory.music.duplicates import (
+    content_hash,
+    group_by_pattern,
+    near_duplicate_groups,
+    near_signature,
+    plain_digest,
+)
 
 # --- equal music -----------------------------------------------------------------------------------------
 
@@ -254,3 +260,14 @@ def test_groups_by_name():
 def test_patterns_that_group_nothing_are_refused(pattern, message):
     with pytest.raises(UserError, match=message):
         group_by_pattern(["a"], pattern)
+
+
+def test_repetitive_music_has_a_digest_in_place_of_a_signature():
+    ostinato = melody([60, 67, 64, 67] * 25)
+    assert near_signature(ostinato) is None
+    digest = plain_digest(ostinato)
+    assert digest
+    assert plain_digest(transposed(ostinato, np.random.default_rng(0))) == digest
+    assert plain_digest(melody([60, 67, 65, 67] * 25)) not in ("", digest)
+    assert plain_digest(melody([60, 67, 64, 67] * 12)) == ""  # 48 notes
+    assert plain_digest(piece(0)) == ""

@@ -2,8 +2,9 @@
 
 import pytest
 
+from midifactory.music import profile as profile_module
 from midifactory.music.profile import ProfileTally, corpus_profile, tessitura
-from midifactory.music.score import save_score
+from midifactory.music.score import Limits, UnreadableMidi, save_score
 
 
 def test_a_hand_made_corpus(tmp_path, score_from):
@@ -87,3 +88,29 @@ def test_parts_merge_to_the_whole(hand_scores):
     whole, first, second = tally_of(*scores), tally_of(*scores[:3]), tally_of(*scores[3:])
     first.merge(second)
     assert first.profile() == whole.profile()
+
+
+def test_limits_hold_here_too(tmp_path, score_from):
+    save_score(score_from([(0, [(beat, 1, 60, 80) for beat in range(3)])]), tmp_path / "a.mid")
+    save_score(score_from([(40, [(beat, 1, 60, 80) for beat in range(9)])]), tmp_path / "b.mid")
+    paths = sorted(tmp_path.iterdir())
+    assert [row["program"] for row in corpus_profile(paths)["programs"]] == [40, 0]
+    assert [row["program"] for row in corpus_profile(paths, Limits(max_notes=5))["programs"]] == [0]
+
+
+@pytest.mark.parametrize(("files", "read"), [(500, 500), (501, 251), (999, 500), (1001, 334)])
+def test_no_more_files_than_said_are_read(tmp_path, files, read, monkeypatch):
+    seen = []
+
+    def refuse(path, limits):
+        seen.append(path)
+        raise UnreadableMidi("not now")
+
+    monkeypatch.setattr(profile_module, "load_score", refuse)
+    corpus_profile([tmp_path / str(number) for number in range(files)])
+    assert len(seen) == read
+
+
+def test_a_tempo_of_no_length_is_no_tempo(score_from):
+    score = score_from([(0, [(0, 1, 60, 80)])], tempos=((0, float("inf")),))
+    assert tally_of(score).profile()["tempo_bpm"] == 120

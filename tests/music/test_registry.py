@@ -293,9 +293,9 @@ def test_from_an_archive_to_a_corpus(groove, tmp_path, kind, caplog):
     assert corpus.name == "groove"
     assert {piece.id: piece.split for piece in corpus.pieces}["drummer2/session1/1_rock.mid"] == "validation"
     assert [len(corpus.of(split)) for split in ("train", "validation", "test")] == [2, 2, 2]
-    archive.unlink()
     caplog.clear()
     assert NamedCorpus("groove", root, archive=archive, workers=0).collect(progress=False) == corpus
+    archive.unlink()
     assert NamedCorpus("groove", root, workers=0).collect(progress=False) == corpus
     assert "licence" not in "".join(record.message for record in caplog.records if record.levelno > logging.INFO)
 
@@ -347,3 +347,40 @@ def test_another_archive_does_not_replace_what_is_there(groove, tmp_path):
         NamedCorpus("groove", tmp_path / "new", archive=tmp_path / "none.zip").prepare(progress=False)
     with pytest.raises(UserError, match="is a file, not a folder"):
         NamedCorpus("groove", archive).prepare(progress=False)
+
+
+def test_an_archive_of_the_same_name_is_another_one(groove, tmp_path):
+    root = tmp_path / "corpora" / "groove"
+    first = pack(groove, tmp_path / "one" / "groove.zip")
+    assert NamedCorpus("groove", root, archive=first).prepare(progress=False) == root
+    (groove / "drummer1" / "session1" / "0_rock.mid").write_bytes(midi(99))
+    second = pack(groove, tmp_path / "two" / "groove.zip")
+    third = tmp_path / "three" / "groove.zip"  # of the same size
+    third.parent.mkdir()
+    third.write_bytes(first.read_bytes()[::-1])
+    for other in (second, third):
+        with pytest.raises(UserError, match=r"was not unpacked from .*groove\.zip as it is now"):
+            NamedCorpus("groove", root, archive=other).collect(progress=False)
+    with pytest.raises(UserError, match=r"nowhere.groove\.zip does not exist"):
+        NamedCorpus("groove", root, archive=tmp_path / "nowhere" / "groove.zip").collect(progress=False)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data.replace(b",x.wav,1.0,test", b""), "row 3 is cut short"),
+        (lambda data: data.replace(b"rock,92", b"\xe9,92"), "is no csv in UTF-8"),
+    ],
+)
+def test_a_damaged_csv_is_one_line(groove, damage, message):
+    listing = groove / "info.csv"
+    listing.write_bytes(damage(listing.read_bytes()))
+    with pytest.raises(UserError, match=message) as caught:
+        read_layout("groove", groove)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mirror_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv(MIRROR, str(tmp_path / "unmounted"))
+    with pytest.raises(UserError, match=rf"{MIRROR}=.*unmounted is no folder"):
+        NamedCorpus("groove", tmp_path / "x", download=False).prepare(progress=False)

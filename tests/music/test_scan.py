@@ -3,6 +3,7 @@
 import os
 import struct
 import sys
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ def midi(division=96, promised=1, tracks=1, claimed=None, body=b"\x00\x90\x3c\x4
 LONG = b"\xff\xff\xff\x7f"  # the longest delta time, 2^28 - 1 ticks
 CASES = {
     "": midi(),
+    " at 10,000 bpm": midi(body=b"\x00\xff\x51\x03\x00\x17\x70\x00\x90\x3c\x40\x60\x80\x3c\x00"),
     "unreadable": b"RIFF" + midi(),
     "truncated": midi(claimed=1000),
     "truncated header": midi()[:11],
@@ -42,6 +44,8 @@ CASES = {
     "too_many_notes": midi(body=b"\x00\x90\x3c\x40\x01\x80\x3c\x00" * 101),
     "too_large": midi(body=b"\x00\xff\x01\x7f" + b"x" * 127) * 200,
     "too_long": midi(body=b"\x00\x90\x3c\x40" + LONG + b"\x80\x3c\x00"),
+    "tempo_out_of_range": midi(body=b"\x00\xff\x51\x03\x00\x00\x00\x00\x90\x3c\x40\x60\x80\x3c\x00"),
+    "tempo_out_of_range by a little": midi(body=b"\x00\xff\x51\x03\x00\x17\x6f\x00\x90\x3c\x40\x60\x80\x3c\x00"),
     "times_out_of_range": midi(body=(LONG + b"\x90\x3c\x40" + LONG + b"\x80\x3c\x00") * 6),
 }
 
@@ -151,18 +155,42 @@ def test_a_cache_that_cannot_be_written_is_a_mistake_in_one_line(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
 def test_a_file_that_exhausts_memory_costs_itself_only(tmp_path):
-    # 2,000,000,000 bars of one tick each, in two hours at 60,000,000 beats a minute.
+    # 38,000,000 bars of one tick each, in two hours at 10,000 beats a minute.
     bars = (
         b"\x00\xff\x58\x04\x01\x07\x18\x08"
-        + b"\x00\xff\x51\x03\x00\x00\x01"
+        + b"\x00\xff\x51\x03\x00\x17\x70"
         + b"\x00\x90\x3c\x40"
-        + LONG
+        + b"\x92\x8f\xab\x00"
         + b"\x80\x3c\x00"
     )
-    (tmp_path / "bomb.mid").write_bytes(midi(division=24, body=bars))
+    (tmp_path / "bomb.mid").write_bytes(midi(division=32, body=bars))
     for index in range(3):
         save_score(tune(index), tmp_path / f"{index}.mid")
     paths = sorted(tmp_path.glob("*.mid"))
     found = scan.scan_files("x", paths, limits=Limits(), progress=False)
     assert [item.kind for item in found] == ["", "", "", "out_of_memory"]
     assert "500 MB" in found[3].reason
+
+
+def test_no_escape_of_a_name_is_another_name():
+    """Every character that could be taken for another's escape, alone and in pairs."""
+    letters = [
+        "a",
+        "\\",
+        "x",
+        "\x1b",
+        "\n",
+        "\x85",
+        "\udc85",
+        "\udcff",
+        "\u202e",
+        "\ud800",
+        "\\x1b",
+        "\\xff",
+        "\\u0085",
+    ]
+    names = {first + second for first in ["", *letters] for second in letters}
+    ids = {scan.file_id(PurePosixPath(name)) for name in names}
+    assert len(ids) == len(names)
+    assert all(text.isprintable() and text.encode() for text in ids)
+    assert scan.printable("Übung ♯/b\xa0.mid") == "Übung ♯/b\xa0.mid"

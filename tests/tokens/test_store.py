@@ -172,7 +172,6 @@ def test_nothing_but_refused_pieces_is_an_error_that_gives_a_reason(tokenizer, t
 def test_workers_and_a_ray_cluster_write_the_same_bytes_as_one_process(
     store, midi_files, tokenizer, tmp_path, monkeypatch, preparation
 ):
-    monkeypatch.setattr(engines, "_FEW_PIECES", 0)
     monkeypatch.setattr(engines, "_FILES_PER_RAY_TASK", 2)
     assert contents(build(midi_files, tokenizer, tmp_path, preparation).folder) == contents(store.folder)
 

@@ -14,6 +14,7 @@ from midifactory.data.notes import NoteDataModule
 from midifactory.errors import UserError
 from midifactory.music.corpora import Corpus
 from midifactory.music.manifest import write_manifest
+from midifactory.music.scan import printable
 from midifactory.tokens.notes import NoteCodec
 from midifactory.tokens.tokenizer import Tokenizer
 
@@ -97,12 +98,15 @@ def write_corpus(data: MidiDataModule | NoteDataModule, run_dir: Path) -> None:
     listing = {
         "name": corpus.name,
         "pieces": [{"id": piece.id, "split": piece.split, "notes": piece.notes} for piece in corpus.pieces],
-        "rejected": [{"path": str(item.path), "kind": item.kind, "reason": item.reason} for item in corpus.rejected],
+        "rejected": [
+            {"path": printable(str(item.path)), "kind": item.kind, "reason": printable(item.reason)}
+            for item in corpus.rejected
+        ],
         "duplicates": [{"dropped": dropped, "kept": kept} for dropped, kept in corpus.duplicates],
         "near_duplicates": [{"dropped": dropped, "kept": kept} for dropped, kept in corpus.near_duplicates],
         "near_groups": corpus.near_groups,
         "not_tokenised": data.store.refused,
-        "store": str(data.store.folder),
+        "store": printable(str(data.store.folder)),
     }
     files.write_text(run_dir / "corpus.json", json.dumps(listing, ensure_ascii=False, indent=1))
     write_manifest(corpus.manifest(), run_dir / "manifest.parquet")
@@ -118,6 +122,6 @@ def print_corpus(data: MidiDataModule | NoteDataModule) -> None:
 def print_rejected(corpus: Corpus, most: int = 10) -> None:
     """The refused files with their reasons, the first `most` of them; corpus.json has them all."""
     for item in corpus.rejected[:most]:
-        print(f"  {item.path}: {item.reason}")
+        print(f"  {printable(str(item.path))}: {printable(item.reason)}")
     if len(corpus.rejected) > most:
         print(f"  ... and {len(corpus.rejected) - most} more")

@@ -52,6 +52,8 @@ _ADVISED_GRIDS = (4, 8, 12, 16, 24)
 _MEAN_ERROR_MS = 10.0
 _DISPLACED_SHARE = 0.02
 TOKENS_PER_NOTE = 4.5  # assumed where nobody counted: REMI+ writes 3.6 to 4.8
+# What counting a piece may take of the limits for parsing it.
+_TIMES_SECONDS, _TIMES_MEGABYTES = 10, 4
 _PER_PIECE = ("tempo_bpm", "piece_duration_seconds", "polyphony_mean", "notes_per_second", "tempo_estimated_bpm")
 
 
@@ -176,7 +178,10 @@ class Analysis:
             },
             "profile": self.tally.profile(),
             "pieces": [
-                {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+                {
+                    key: None if isinstance(value, float) and not math.isfinite(value) else value
+                    for key, value in row.items()
+                }
                 for row in self.pieces
             ],
             "failed": [{"id": piece, "reason": reason} for piece, reason in self.failed],
@@ -190,16 +195,19 @@ def analyze_corpus(
     limits: Limits | None = None,
     progress: bool = True,
 ) -> Analysis:
-    """All pieces, in their order; `workers` as in run_guarded. A piece that fails is listed in `failed`."""
+    """All pieces, in their order; `workers` as in run_guarded.
+
+    A piece may take ten times the seconds and four times the memory of `limits`, whose figures are for parsing alone:
+    counting a long piece takes several times as much. A piece that fails is listed in `failed`.
+    """
     limits = limits or Limits()
     analysis = Analysis(name)
-    # The limits of time are for parsing; counting a long piece takes several times as long.
     results = run_guarded(
         partial(analyze_piece, limits=limits),
         [piece.path for piece in pieces],
         workers=workers,
-        seconds=None,
-        megabytes=None,
+        seconds=_TIMES_SECONDS * limits.seconds_per_file,
+        megabytes=_TIMES_MEGABYTES * limits.memory_megabytes,
         label="analyse",
         progress=progress,
     )

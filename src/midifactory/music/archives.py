@@ -33,6 +33,14 @@ MAX_FILES = 250_000
 MARKER = ".midifactory.json"
 _BLOCK = 2**20
 _TRAILING_BLOCKS = 16
+# Real trees are a tenth as deep; walking thousands of folders in each other ends in a RecursionError.
+_MAX_PARTS = 100
+# tarfile reads long names and PAX headers whole, and 300 of them in a row, before any bound of ours counts.
+_MAX_HEADER_BYTES = 2**18
+_LONG_HEADERS = {
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+}
 # RuntimeError: a password is wanted. NotImplementedError: an unknown packing method.
 _BROKEN = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error),
@@ -50,6 +58,32 @@ class _Member:
     link: str | None = None
     is_hard_link: bool = False
     open: Callable[[], IO[bytes]] | None = None
+
+
+class _HeaderTooLarge(Exception):
+    """A tar header that would fill the memory; no TarError, for tarfile takes some of those for the end."""
+
+
+class _TarInfo(tarfile.TarInfo):
+    """tarfile's, but for headers of any length and for sparse files, whose maps have any length, too."""
+
+    def _proc_member(self, opened: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _LONG_HEADERS and self.size > _MAX_HEADER_BYTES:
+            raise _HeaderTooLarge(f"a header of {self.size} bytes")
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            raise _HeaderTooLarge("a sparse file")
+        return super()._proc_member(opened)  # type: ignore[misc]
+
+    def _proc_gnusparse_10(self, *_: object) -> None:
+        raise _HeaderTooLarge("a sparse file")
+
+
+def home_path(path: str | os.PathLike[str], key: str) -> Path:
+    """A path with ~ and ~user replaced. Raises UserError, which names `key`, where there is no such user."""
+    try:
+        return Path(str(path)).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{key}={path} has no home folder ({error}); write the folder out") from error
 
 
 def unpack(
@@ -70,7 +104,7 @@ def unpack(
     Raises UserError for a missing, broken or encrypted archive, a member with an absolute path or `..`, a link that
     leaves the target, a device, more than `max_bytes` or `max_files`, and a target that holds something else.
     """
-    archive, target = Path(archive).expanduser(), Path(target).expanduser()
+    archive, target = home_path(archive, "data.archive"), home_path(target, "data.root")
     if not archive.is_file():
         raise UserError(f"archive {archive} {'is not a file' if archive.exists() else 'does not exist'}; name one")
     if not archive.name.lower().endswith(SUFFIXES):
@@ -80,7 +114,7 @@ def unpack(
         return target
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise UserError(
-            f"{target} exists and was not unpacked from {archive.name}; remove it or name another data.root"
+            f"{target} exists and was not unpacked from {archive} as it is now; remove it or name another data.root"
         )
     staging = target.with_name(f".{target.name[:40]}.{uuid.uuid4().hex[:8]}")
     try:
@@ -157,6 +191,10 @@ def _broken_is_one_line(archive: Path) -> Iterator[None]:
     """The many exceptions of a broken archive, turned into one for the user."""
     try:
         yield
+    except _HeaderTooLarge as error:
+        raise UserError(
+            f"archive {archive} is refused: it holds {error}; if you trust it, unpack it by hand"
+        ) from error
     except (*_BROKEN, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of the disk; gzip and bz2 complain of their data by an OSError without a number
@@ -177,7 +215,10 @@ def _safe_parts(member: _Member, archive: Path) -> list[str]:
             raise UserError(
                 f"archive {archive} is refused: {name[:80]!r} links to {member.link[:80]!r}, outside the target"
             )
-    return [part for part in name.split("/") if part not in ("", ".")]
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if len(parts) > _MAX_PARTS:
+        raise UserError(f"archive {archive} is refused: {name[:80]!r}... has {len(parts)} parts, at most {_MAX_PARTS}")
+    return parts
 
 
 def _is_rooted(name: str) -> bool:
@@ -200,8 +241,11 @@ def _zip_members(archive: Path) -> Generator[_Member, None, None]:
 
 
 def _tar_members(archive: Path) -> Generator[_Member, None, None]:
-    with tarfile.open(archive, "r:*") as opened:
-        for info in opened:
+    with tarfile.open(archive, "r:*", tarinfo=_TarInfo) as opened:
+        while (info := opened.next()) is not None:
+            # tarfile would keep every header until the end.
+            opened.members.clear()  # type: ignore[attr-defined]
+            opened.pax_headers = {}
             if info.isdir():
                 yield _Member(info.name, is_folder=True)
             elif info.issym() or info.islnk():

@@ -13,6 +13,7 @@ from typing import Any
 
 from midifactory import files
 from midifactory.errors import UserError
+from midifactory.music.archives import home_path
 from midifactory.music.chorales import chorale_score
 from midifactory.music.corpora import CollectOptions, Corpus, SourceFile, assemble
 from midifactory.music.scan import Scanned, describe
@@ -33,7 +34,7 @@ NEAR_COPIES = {
     "bwv62.6": "bwv274",
 }
 # Raise it with every change of the export, so that older caches are exported again.
-EXPORT_FORMAT = 2
+EXPORT_FORMAT = 3
 
 
 class BachChorales:
@@ -63,7 +64,7 @@ class BachChorales:
     ) -> None:
         if archive:
             raise UserError(f"data.archive={archive} does not go with data=bach_chorales; use data=folder for it")
-        self.root = Path(root).expanduser()
+        self.root = home_path(root, "data.root")
         self.options = CollectOptions(near_duplicates=near_duplicates, **options)
 
     def collect(self, progress: bool = True) -> Corpus:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from midifactory.errors import UserError
-from midifactory.music.archives import SUFFIXES, unpack
+from midifactory.music.archives import SUFFIXES, home_path, unpack
 from midifactory.music.duplicates import group_by_pattern, near_duplicate_groups
 from midifactory.music.scan import MIDI_SUFFIXES, Scanned, midi_files, printable, scan_files
 from midifactory.music.score import Limits
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 COPY_RULES = ("drop", "group", "keep")
-ARCHIVES_ROOT = Path("outputs/corpora")
+CORPORA_ROOT = Path("outputs/corpora")
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class CollectOptions:
                      that is searched in the ids. It sets an official split aside
     cache_root       folder that remembers what was read; None reads every file each time
 
-    Raises UserError for a value that is out of range.
+    Raises UserError for a value that is out of range or of another type.
     """
 
     limit: int | None = None
@@ -95,10 +95,22 @@ class CollectOptions:
     cache_root: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
+        for name, value, remedy in (
+            ("data.limit", self.limit, "set it to 1 or more, or to null for all"),
+            ("data.seed", self.seed, "set it to 0 or more"),
+            ("workers", self.workers, "set 0 for this process alone, or null for all cores"),
+        ):
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if not whole and (value is not None or name == "data.seed"):
+                raise UserError(f"{name}={value} is no whole number; {remedy}")
         if self.limit is not None and self.limit < 1:
             raise UserError(f"data.limit={self.limit} takes no files; set it to 1 or more, or to null for all")
+        if self.seed < 0:
+            raise UserError(f"data.seed={self.seed} is negative; set it to 0 or more")
         if self.workers is not None and self.workers < 0:
             raise UserError(f"workers={self.workers} is negative; set 0 for this process alone, or null for all cores")
+        if self.group_by is not None and not isinstance(self.group_by, str):
+            raise UserError(f"data.group_by={self.group_by} is no text; name a label, or a pattern with one group")
         _check_fractions(self.fractions)
         for name, rule in (("duplicates", self.duplicates), ("near_duplicates", self.near_duplicates)):
             if rule not in COPY_RULES:
@@ -195,9 +207,11 @@ def assemble(name: str, entries: Sequence[tuple[SourceFile, Scanned]], options: 
         raise ValueError(f"{name}: two files have the same id")
     if entries and not usable:
         file, found = entries[0]
-        folder = os.path.commonpath([file.path.parent for file, _ in entries])
+        # A path may be a name only: music21's scores that are no chorales have no file of ours.
+        folders = [file.path.parent for file, _ in entries if file.path.exists()]
+        place = f"in data.root={os.path.commonpath(folders) or '.'}" if folders else f"of {name}"
         raise UserError(
-            f"none of the {len(entries)} MIDI files in data.root={folder} can be used "
+            f"none of the {len(entries)} MIDI files {place} can be used "
             f"(the first, {file.id}: {found.reason}); add files that can"
         )
     official = {key: file.split for key, (file, _) in usable.items() if file.split}
@@ -209,20 +223,21 @@ def assemble(name: str, entries: Sequence[tuple[SourceFile, Scanned]], options: 
 
     first_of = _first_copies({key: found.digest for key, (_, found) in usable.items()}, official)
     kept = [key for key, first in first_of.items() if options.duplicates != "drop" or key == first]
-    groups = _named_groups({key: usable[key][0] for key in kept}, options.group_by)
+    # Of all files: a copy that is dropped still ties its own group to that of the one that is kept.
+    groups = _named_groups({key: file for key, (file, _) in usable.items()}, options.group_by)
     straddling = _straddling(_gather({key: found.digest for key, (_, found) in usable.items()}), official)
-    if options.duplicates == "group":
-        groups += _gather({key: first_of[key] for key in kept})
+    if options.duplicates != "keep":
+        groups += _gather(first_of)
 
     near_groups: list[tuple[str, ...]] = []
     near_first: dict[str, str] = {}
     if options.near_duplicates != "keep":
         signatures = {key: np.frombuffer(usable[key][1].signature, "<u4") for key in kept if usable[key][1].signature}
-        near_groups = near_duplicate_groups(signatures)
+        plain = [tuple(sorted(group)) for group in _gather({key: usable[key][1].plain for key in kept})]
+        near_groups = sorted(near_duplicate_groups(signatures) + [group for group in plain if len(group) > 1])
         straddling += _straddling([group for group in near_groups if _differ(group, usable)], official)
-        if options.near_duplicates == "group":
-            groups += near_groups
-        else:
+        groups += near_groups
+        if options.near_duplicates == "drop":
             near_of = {key: str(place) for place, group in enumerate(near_groups) for key in sorted(group)}
             near_first = {key: first for key, first in _first_copies(near_of, official).items() if key != first}
             kept = [key for key in kept if key not in near_first]
@@ -233,7 +248,11 @@ def assemble(name: str, entries: Sequence[tuple[SourceFile, Scanned]], options: 
             straddling,
         )
 
-    group_of = _components(kept, groups)
+    component = _components(list(usable), groups)
+    first_kept: dict[str, str] = {}
+    for key in sorted(kept):
+        first_kept.setdefault(component[key], key)
+    group_of = {key: first_kept[component[key]] for key in kept}
     splits = _split(kept, group_of, official, options)
     names = _group_names(group_of, usable)
     return Corpus(
@@ -317,7 +336,7 @@ class Folder:
         name: str | None = None,
         **options: Any,
     ) -> None:
-        self.root = root
+        self.root = None if root is None or str(root) in ("", "???") else home_path(root, "data.root")
         self.archive = archive
         self.name = name
         self.options = CollectOptions(**options)
@@ -328,9 +347,9 @@ class Folder:
         Raises UserError for a root that is not set, missing or a file, for a folder without MIDI files, with only
         broken ones, or with fewer than 3 different pieces, and for an archive that cannot be unpacked.
         """
-        root = None if self.root is None or str(self.root) in ("", "???") else Path(self.root).expanduser()
+        root = self.root
         if self.archive:
-            root = unpack(self.archive, root or ARCHIVES_ROOT / _stem(self.archive), progress=progress)
+            root = unpack(self.archive, root or CORPORA_ROOT / _stem(self.archive), progress=progress)
         if root is None:
             raise UserError("data.root is not set: name a folder of MIDI files, for example data.root=my_midis")
         if not root.exists():
@@ -340,7 +359,7 @@ class Folder:
         found = [SourceFile(key, path) for key, path in midi_files(root)]
         if not found:
             raise UserError(f"data.root={root} holds no {', '.join(MIDI_SUFFIXES)} files; name a folder that does")
-        return collect_files(self.name or root.resolve().name, found, self.options, progress)
+        return collect_files(self.name or printable(root.resolve().name), found, self.options, progress)
 
 
 def _stem(archive: str | os.PathLike[str]) -> str:
@@ -350,8 +369,11 @@ def _stem(archive: str | os.PathLike[str]) -> str:
 
 
 def _check_fractions(fractions: Sequence[float]) -> None:
-    if len(fractions) != len(SPLITS) or not all(share > 0 for share in fractions):
-        raise UserError(f"fractions={list(fractions)} must be three numbers above 0: train, validation, test")
+    shares = list(fractions) if isinstance(fractions, Sequence) and not isinstance(fractions, str) else None
+    numbers = shares and all(isinstance(share, int | float) and not isinstance(share, bool) for share in shares)
+    if not shares or not numbers or len(shares) != len(SPLITS) or not all(share > 0 for share in shares):
+        given = fractions if shares is None else shares
+        raise UserError(f"fractions={given} must be three numbers above 0: train, validation, test")
     if not math.isclose(sum(fractions), 1, abs_tol=1e-6):
         raise UserError(f"fractions={list(fractions)} sum to {sum(fractions):g}; make it 1")
 

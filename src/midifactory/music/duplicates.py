@@ -27,6 +27,8 @@ PERMUTATIONS = 128
 NEAR_THRESHOLD = 0.55
 # A set of a few shingles is an everyday figure that strangers share.
 MIN_SHINGLES = 16
+# An ostinato has few shingles, too, but so many equal notes in a row are no chance.
+MIN_PLAIN_NOTES = 50
 # Notes closer than this share of the mean time per note are one chord: in a performance no two start together.
 _CHORD_SHARE = 0.3
 # The next step in time counts as another one from a ratio of the square root of 2 on.
@@ -76,6 +78,16 @@ def near_signature(score: Score) -> np.ndarray | None:
     signature = _empty().copy()
     signature.update_batch(shingles.tolist())
     return signature.hashvalues
+
+
+def plain_digest(score: Score) -> str:
+    """content_hash in any key of a piece too repetitive for near_signature, "" for any other one.
+
+    Its copies can be told by this alone; below MIN_PLAIN_NOTES notes strangers have it in common, so "" then.
+    """
+    if score.note_num() < MIN_PLAIN_NOTES or len(_shingles(score)) >= MIN_SHINGLES:
+        return ""
+    return content_hash(score, any_key=True)
 
 
 def _shingles(score: Score) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What a corpus sounds like, in the few numbers that generation takes its defaults from."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from symusic import Score
 
-from midifactory.music.score import DEFAULT_TEMPO_BPM, UnreadableMidi, load_score, note_arrays
+from midifactory.music.score import DEFAULT_TEMPO_BPM, Limits, UnreadableMidi, load_score, note_arrays
 
 _MAX_FILES = 500  # enough for a median; keeps the start of a run short on a large corpus
 # A tessitura leaves out the outermost notes up to this share at either end: one stray key-switch or a slip of a
@@ -36,6 +37,7 @@ class ProfileTally:
     def add(self, score: Score) -> None:
         """Count one score, which has notes."""
         notes = note_arrays(score)
+        tempo_bpm = float(score.tempos[0].qpm) if len(score.tempos) else DEFAULT_TEMPO_BPM
         signature = score.time_signatures[0] if len(score.time_signatures) else None
         pitches = {
             int(program): np.bincount(notes["pitch"][notes["program"] == program], minlength=128)
@@ -44,7 +46,8 @@ class ProfileTally:
         self.merge(
             ProfileTally(
                 1,
-                [float(score.tempos[0].qpm if len(score.tempos) else DEFAULT_TEMPO_BPM)],
+                # Zero microseconds per quarter note is no tempo, and JSON has no infinity.
+                [tempo_bpm if math.isfinite(tempo_bpm) else DEFAULT_TEMPO_BPM],
                 [float(np.median(notes["velocity"]))],
                 Counter([f"{signature.numerator}/{signature.denominator}" if signature else "4/4"]),
                 Counter(pitches.keys()),
@@ -107,12 +110,15 @@ class ProfileTally:
         return {"lowest": lowest, "highest": highest, "programs": rows}
 
 
-def corpus_profile(paths: Sequence[Path]) -> dict[str, Any]:
-    """The profile (`ProfileTally.profile`) of at most _MAX_FILES evenly spaced files; unreadable ones do not count."""
+def corpus_profile(paths: Sequence[Path], limits: Limits | None = None) -> dict[str, Any]:
+    """The profile (`ProfileTally.profile`) of at most 500 evenly spaced files.
+
+    Files that cannot be read, or are beyond `limits`, do not count.
+    """
     tally = ProfileTally()
-    for path in paths[:: max(1, len(paths) // _MAX_FILES)]:
+    for path in paths[:: max(1, -(-len(paths) // _MAX_FILES))]:
         try:
-            tally.add(load_score(path))
+            tally.add(load_score(path, limits))
         except UnreadableMidi:
             continue
     return tally.profile()

@@ -20,14 +20,14 @@ from typing import Any
 from symusic import Note, Score, Tempo, Track
 
 from midifactory.errors import UserError
-from midifactory.music.archives import read_marker, unpack
+from midifactory.music.archives import file_digest, home_path, read_marker, unpack
 from midifactory.music.chorales import PROGRAMS, TEMPO_BPM, TICKS_PER_QUARTER, VELOCITY, VOICES
-from midifactory.music.corpora import MIDI_SUFFIXES, SPLITS, CollectOptions, Corpus, SourceFile, collect_files
+from midifactory.music.corpora import CORPORA_ROOT, SPLITS, CollectOptions, Corpus, SourceFile, collect_files
 from midifactory.music.download import check, fetch
+from midifactory.music.scan import MIDI_SUFFIXES, file_id, printable
 from midifactory.music.score import save_score
 
 MIRROR = "MIDIFACTORY_MIRROR"
-CORPORA_ROOT = Path("outputs/corpora")
 
 log = logging.getLogger(__name__)
 
@@ -230,8 +230,8 @@ class NamedCorpus:
     ) -> None:
         self.entry = known_corpus(name)
         self.name = name
-        self.root = Path(root or CORPORA_ROOT / name).expanduser()
-        self.archive = Path(archive).expanduser() if archive else None
+        self.root = home_path(root or CORPORA_ROOT / name, "data.root")
+        self.archive = home_path(archive, "data.archive") if archive else None
         self.download = download
         self.options = CollectOptions(**options)
 
@@ -240,9 +240,7 @@ class NamedCorpus:
 
         The terms are logged before the first use.
         """
-        if not self._is_ready():
-            log.warning("%s", self.entry.terms())
-        self.prepare(progress)
+        self._make_ready(progress, say_terms=True)
         log.info("%s in %s; licence: %s", self.entry.title, self.root, self.entry.licence)
         return collect_files(self.name, read_layout(self.name, self.root), self.options, progress)
 
@@ -251,8 +249,13 @@ class NamedCorpus:
 
         Raises UserError in one line: what cannot be found, downloaded or unpacked, and where to put the file.
         """
+        return self._make_ready(progress, say_terms=False)
+
+    def _make_ready(self, progress: bool, say_terms: bool) -> Path:
         if self._is_ready():
             return self.root
+        if say_terms:
+            log.warning("%s", self.entry.terms())
         if self.root.is_file():  # said before a long download, not after it
             raise UserError(f"data.root={self.root} is a file, not a folder; name another")
         return unpack(self._find_archive(progress), self.root, progress=progress)
@@ -260,8 +263,13 @@ class NamedCorpus:
     def _is_ready(self) -> bool:
         if not (self.root.is_dir() and any(self.root.iterdir())):
             return False
+        if self.archive is None:
+            return True
+        # Not by the name alone, which another version may have; `unpack` says what is wrong where they differ.
         marker = read_marker(self.root)
-        return self.archive is None or (marker is not None and marker.get("archive") == self.archive.name)
+        if marker is None or not self.archive.is_file() or marker.get("size") != self.archive.stat().st_size:
+            return False
+        return marker.get("sha256") == file_digest(self.archive, "sha256")
 
     def _find_archive(self, progress: bool) -> Path:
         entry = self.entry
@@ -273,7 +281,11 @@ class NamedCorpus:
             return self.archive
         mirror = os.environ.get(MIRROR)
         beside = self.root.parent / entry.archive
-        for path in ([Path(mirror).expanduser() / entry.archive] if mirror else []) + [beside]:
+        folder = home_path(mirror, MIRROR) if mirror else None
+        lost = f"{MIRROR}={mirror} is no folder" if folder and not folder.is_dir() else ""
+        if lost:
+            log.warning("%s", lost)
+        for path in ([folder / entry.archive] if folder else []) + [beside]:
             if path.is_file():
                 check(path, entry.checksum)
                 return path
@@ -281,7 +293,7 @@ class NamedCorpus:
             return fetch(entry.urls, beside, entry.checksum, progress=progress)
         why = "download=false" if entry.urls else f"it must be fetched by hand from {entry.page}"
         raise UserError(
-            f"{self.root} does not hold {self.name} and {why}; put {entry.archive} at {beside} "
+            f"{self.root} does not hold {self.name} and {why}{lost and f' ({lost})'}; put {entry.archive} at {beside} "
             f"or into the folder ${MIRROR}, or name it with data.archive=FILE"
         )
 
@@ -319,15 +331,10 @@ def _files(root: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
-def _text(name: str) -> str:
-    """A file name that can be printed and written as UTF-8, which archives from elsewhere do not promise."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 def _by_path(paths: Sequence[Path], describe: Callable[[Path], dict[str, Any]]) -> list[SourceFile]:
     """Files with ids relative to their common folder; `describe` gives the group and labels of each."""
     base = os.path.commonpath([path.parent for path in paths]) if paths else ""
-    return [SourceFile(_text(path.relative_to(base).as_posix()), path, **describe(path)) for path in paths]
+    return [SourceFile(file_id(path.relative_to(base)), path, **describe(path)) for path in paths]
 
 
 def _listed(root: Path, pattern: str, labels: Mapping[str, str]) -> list[SourceFile]:
@@ -335,11 +342,17 @@ def _listed(root: Path, pattern: str, labels: Mapping[str, str]) -> list[SourceF
     lists = sorted(path for path in root.rglob(pattern) if path.is_file())
     if not lists:
         raise UserError(f"data.root={root} holds no {pattern}, which names the pieces and splits; name another folder")
-    with lists[0].open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with lists[0].open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{lists[0]} is no csv in UTF-8 ({error}); restore the corpus's own file") from error
     missing = {"midi_filename", "split", *labels} - set(rows[0] if rows else ())
     if missing:
         raise UserError(f"{lists[0]} has no column {', '.join(sorted(missing))}; restore the corpus's own file")
+    for number, row in enumerate(rows, start=1):
+        if any(row[column] is None for column in ("midi_filename", "split", *labels)):
+            raise UserError(f"{lists[0]}: row {number} is cut short; restore the corpus's own file")
     if strange := {row["split"] for row in rows} - set(SPLITS):
         raise UserError(f"{lists[0]} has split {sorted(strange)[0]!r}; it must be one of {', '.join(SPLITS)}")
     unlisted: dict[str, Path] = {path.as_posix(): path for path in _files(root)}
@@ -355,7 +368,7 @@ def _listed(root: Path, pattern: str, labels: Mapping[str, str]) -> list[SourceF
         place = beside if beside in unlisted else ends[0] if ends else ""
         if piece := unlisted.pop(place, None):
             kept = {label: row[column] for column, label in labels.items() if row[column]}
-            found.append(SourceFile(name, piece, row["split"], labels=kept))
+            found.append(SourceFile(printable(name), piece, row["split"], labels=kept))
     if unlisted:
         log.info("%d MIDI files that %s does not list are left out", len(unlisted), lists[0].name)
     return found
@@ -391,7 +404,7 @@ def _lakh_clean(root: Path) -> list[SourceFile]:
     """Artist/Title.mid, Artist/Title.1.mid and so on are versions of one song."""
 
     def describe(path: Path) -> dict[str, Any]:
-        artist, title = _text(path.parent.name), _text(re.sub(r"\.\d+$", "", path.stem))
+        artist, title = printable(path.parent.name), printable(re.sub(r"\.\d+$", "", path.stem))
         return {"group": f"{artist}/{title}", "labels": {"artist": artist, "title": title}}
 
     return _by_path(_files(root), describe)
@@ -401,7 +414,7 @@ def _giantmidi(root: Path) -> list[SourceFile]:
     """Surname, First names, Title, YouTube id.mid; the recordings of one work are a group."""
 
     def describe(path: Path) -> dict[str, Any]:
-        surname, first, *title = _text(path.stem).split(", ")
+        surname, first, *title = printable(path.stem).split(", ")
         composer, work = f"{first} {surname}".strip(), ", ".join(title[:-1])
         return {"group": f"{composer}/{work}", "labels": {"composer": composer, "title": work}}
 

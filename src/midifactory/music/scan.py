@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -21,14 +21,15 @@ from symusic import Note, Score, Track
 
 from midifactory import files
 from midifactory.errors import UserError
-from midifactory.music.duplicates import content_hash, near_signature
+from midifactory.music.archives import home_path
+from midifactory.music.duplicates import content_hash, near_signature, plain_digest
 from midifactory.music.score import Limits, UnreadableMidi, note_arrays, parse_score, read_midi
 from midifactory.music.statistics import key_estimate, piece_statistics
 from midifactory.music.workers import Failure, run_guarded
 
 MIDI_SUFFIXES = (".mid", ".midi", ".kar")
 # Raise it whenever a file would be described differently, so that older caches are read anew.
-SCAN_FORMAT = 1
+SCAN_FORMAT = 2
 # These may come from a busy computer or a mount that was away, so they are tried again by every scan.
 PASSING = {"timed_out", "out_of_memory", "killed", "error", "cannot_open", "not_a_file"}
 _SAVE_SECONDS = 30.0
@@ -41,8 +42,9 @@ class Scanned:
     """What one file holds; `kind` is empty for a usable one, else the type of the `reason` it cannot be used for.
 
     Kinds are those of midifactory.music.score.load_score and midifactory.music.workers.Failure. `digest` is
-    content_hash, `signature` the bytes of near_signature. `programs` are sorted, -1 for drums. `polyphony` is the
-    mean number of notes that sound together while any does, `tempo_bpm` and `metre` are those at the start.
+    content_hash, `signature` the bytes of near_signature, `plain` plain_digest in its place. `programs` are sorted, -1
+    for drums. `polyphony` is the mean number of notes that sound together while any does, `tempo_bpm` and `metre` are
+    those at the start.
     """
 
     kind: str = ""
@@ -50,6 +52,7 @@ class Scanned:
     sha256: str = ""
     digest: str = ""
     signature: bytes = b""
+    plain: str = ""
     seconds: float = 0.0
     notes: int = 0
     tempo_bpm: float = 0.0
@@ -67,14 +70,14 @@ def midi_files(root: Path) -> list[tuple[str, Path]]:
     """
 
     def unreadable(error: OSError) -> None:
-        log.warning("%s is left out: %s", error.filename, error.strerror)
+        log.warning("%s is left out: %s", printable(str(error.filename)), error.strerror)
 
     found = []
     for folder, _, names in os.walk(root, onerror=unreadable):
         for name in names:
             if name.lower().endswith(MIDI_SUFFIXES):
                 path = Path(folder, name)
-                found.append((printable(path.relative_to(root).as_posix()), path))
+                found.append((file_id(path.relative_to(root)), path))
     return sorted(found)
 
 
@@ -87,6 +90,7 @@ def describe(score: Score, data: bytes, any_key: bool = False) -> Scanned:
         sha256=hashlib.sha256(data).hexdigest(),
         digest=content_hash(score, any_key),
         signature=b"" if signature is None else signature.astype("<u4").tobytes(),
+        plain=plain_digest(score) if signature is None else "",
         seconds=statistics["duration_seconds"],
         notes=int(statistics["notes"]),
         tempo_bpm=statistics["tempo_bpm"],
@@ -169,16 +173,32 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+# Control characters command a terminal, the others turn or break its lines; surrogates stand for what is not UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
 def printable(text: str) -> str:
-    """A file name with what is not UTF-8 in it escaped; it could not be printed or written to a table else."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """A file name with what is not UTF-8 and what commands a terminal escaped: \\xHH for bytes, \\uHHHH above 7F."""
+    return _UNPRINTABLE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # Python's surrogateescape
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
+
+
+def file_id(relative: PurePath) -> str:
+    """A printable id that no other path has: backslashes are doubled, so that an escape is never a name."""
+    return printable(relative.as_posix().replace("\\", "\\\\"))
 
 
 class _Cache:
     """Results by absolute path, in one Parquet file; without a folder it remembers nothing."""
 
     def __init__(self, root: str | os.PathLike[str] | None, name: str, limits: Limits):
-        self.file = Path(root).expanduser() / (re.sub(r"[^\w.-]", "_", name) + ".parquet") if root else None
+        self.file = home_path(root, "data.cache_root") / (re.sub(r"[^\w.-]", "_", name) + ".parquet") if root else None
         # Results hold for the limits that decide about a file alone, not for the token store's.
         self.stamp = {"format": SCAN_FORMAT, **asdict(limits)}
         del self.stamp["max_tokens"]

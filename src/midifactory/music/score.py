@@ -17,6 +17,8 @@ from midifactory import files
 from midifactory.errors import UserError
 
 DEFAULT_TEMPO_BPM = 120.0  # the MIDI standard's tempo where a file names none
+# MIDI can write 0 microseconds a quarter, an endless tempo, and 1, at which two hours hold 7 billion beats.
+MAX_TEMPO_BPM = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def load_score(path: str | os.PathLike[str], limits: Limits | None = None) -> Sc
 
     Raises UnreadableMidi, whose `kind` is one of: not_a_file, cannot_open, too_large, unreadable (no MIDI, or broken),
     truncated, smpte (time in frames, not beats), no_ticks_per_beat, no_notes, too_many_tracks, too_many_notes,
-    too_long, times_out_of_range.
+    too_long, times_out_of_range, tempo_out_of_range.
     """
     return parse_score(read_midi(path, limits), limits)
 
@@ -105,6 +107,10 @@ def parse_score(data: bytes, limits: Limits | None = None) -> Score:
     check_size(limits, tracks=len(score.tracks), notes=count)
     if _has_negative_times(score):
         raise UnreadableMidi("events at negative times, or notes of negative duration", "times_out_of_range")
+    for tempo in score.tempos:
+        if not 0 < tempo.qpm <= MAX_TEMPO_BPM:
+            reason = f"a tempo of {tempo.qpm:g} bpm, not above 0 and up to {MAX_TEMPO_BPM:g}"
+            raise UnreadableMidi(reason, "tempo_out_of_range")
     check_size(limits, seconds=float(score.to("second").end()))
     return score
 

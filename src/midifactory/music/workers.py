@@ -114,6 +114,9 @@ class _Pool:
                 yield from _in_this_process(task, items, initializer, initargs)
                 return
             yield from self._chunks(items)
+            # A worker that is stopped while it still starts would print a traceback.
+            self.pool.close()
+            self.pool.join()
         finally:
             self._stop()
 

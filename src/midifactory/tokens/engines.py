@@ -21,9 +21,9 @@ from midifactory.tokens.tokenizer import Tokenizer
 Engine = Literal["processes", "ray"]
 # Packed: numpy leaves the gaps of an aligned dtype unset, and equal builds would differ in their bytes.
 GROUP_DTYPE = np.dtype([("token", "<i8"), ("seconds", "<f8"), ("bar", "<i4"), ("notes", "<i4"), ("opens_bar", "?")])
-# Starting workers costs two seconds; up to this many pieces, which the scan has read before, this process is done
-# sooner without the limits that need a worker.
-_FEW_PIECES = 48
+# Starting workers, which load MidiTok, costs two seconds; up to this many pieces, which the scan has read before, this
+# process is done sooner without the limits that need a worker. The second figure is for tokens/fast_remi.py.
+_FEW_PIECES, _FEW_FAST_PIECES = 48, 512
 _FILES_PER_RAY_TASK = 16
 
 
@@ -64,7 +64,7 @@ def encode_files(
     if preparation.engine == "ray":
         yield from _encode_on_ray(paths, tokenizer, preparation.workers, limits, progress)
         return
-    few = preparation.workers is None and len(paths) <= _FEW_PIECES
+    few = len(paths) <= (_FEW_FAST_PIECES if tokenizer.is_fast else _FEW_PIECES) and preparation.workers is None
     for result in run_guarded(
         _encode_in_worker,
         paths,
@@ -75,7 +75,7 @@ def encode_files(
         initargs=(tokenizer.to_json(), limits),
         label="tokenise",
         progress=progress,
-        few=_FEW_PIECES,
+        few=len(paths) if few else 0,
     ):
         yield result.reason if isinstance(result, Failure) else result
 

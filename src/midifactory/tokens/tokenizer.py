@@ -165,8 +165,13 @@ class Tokenizer:
 
     @property
     def has_grammar(self) -> bool:
-        """Whether tokens/grammar.py knows what may follow what."""
-        return self.scheme == "REMI" and self._bpe is None
+        """Whether tokens/grammar.py knows what may follow what: in REMI, where every pitch is a token of its own."""
+        return self.scheme == "REMI" and self._bpe is None and not self.miditok.config.use_pitch_intervals
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether tokens/fast_remi.py encodes, in milliseconds a piece, rather than MidiTok."""
+        return self._fast is not None
 
     @property
     def wants_bpe(self) -> bool:
