@@ -1,12 +1,16 @@
 """`midifactory analyze` and what comes of it: the report, the advice that can be typed, the range that is kept."""
 
 import json
+import os
 import shlex
+from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from symusic import Score
 
 from cli.conftest import run_command, write_folder
+from midifactory.cli.analyze import corpus_arguments
 from midifactory.music.profile import corpus_profile
 
 
@@ -104,3 +108,29 @@ def test_an_old_replay_is_still_read(in_studio, studio, tmp_path):
     again = in_studio("generate", f"replay={tmp_path / 'old.json'}", "audio=false", f"run_dir={tmp_path / 'again'}")
     assert again.code == 0, again
     assert (tmp_path / "again/piece_01.mid").read_bytes() == (studio / "ranged/piece_01.mid").read_bytes()
+
+
+def test_a_refused_file_of_any_name_is_listed(tmp_path):
+    songs = write_folder(tmp_path / "songs", 4)
+    Path(os.fsdecode(os.fsencode(songs) + b"/\xff.mid")).write_bytes(b"MThd no music")
+    done = run_command(tmp_path, "analyze", "songs", "run_dir=found", "prepare.workers=0")
+    assert done.code == 0, done
+    (row,) = json.loads((tmp_path / "found/analysis.json").read_text())["rejected"]
+    assert row["path"].endswith("\\xff.mid")
+    assert "\\xff.mid" in (tmp_path / "found/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "typed"),
+    [
+        ({"name": "folder", "root": "my midis"}, ["my midis"]),
+        ({"name": "folder", "archive": "my.zip"}, ["data=folder", "data.archive=my.zip"]),
+        (
+            {"name": "maestro", "root": "here", "archive": "m.zip"},
+            ["data=maestro", "data.root=here", "data.archive=m.zip"],
+        ),
+        ({"name": "bach_chorales"}, ["data=bach_chorales"]),
+    ],
+)
+def test_the_training_it_recommends_is_of_the_same_corpus(given, typed):
+    assert corpus_arguments(OmegaConf.create({"root": None, "archive": None, **given})) == typed

@@ -204,3 +204,17 @@ def test_a_voice_of_one_pitch_waits_until_it_is_free(grammar, seed):
     assert {(program, pitch) for program, _, pitch, _ in row.decoded_notes()} == {(0, 60), (0, 61), (40, 50)}
     row = Stroll(grammar, Controls("6/8", True, (0,), True, True, pitch_range=(60, 60)), seed)
     assert len(row.notes) > 20
+
+
+@pytest.mark.parametrize("seed", SEEDS[:3])
+def test_a_program_does_not_go_round_in_chords(grammar, seed):
+    """A row that would rather say chords than anything else cannot stay in one place for ever."""
+    row = Stroll(grammar, Controls(programs=(0, 40, -1)), seed, weights={"Chord": 1000.0})
+    walk, before, found = Walk(grammar), "BOS", []
+    for token in row.ids[1:]:
+        walk.step(token)
+        if walk.type == "Chord" and before == "Program":
+            found.append((walk.tick, walk._program))
+        before = walk.type
+    assert len(found) > 20
+    assert max(found.count(place) for place in found) == 2

@@ -1,6 +1,7 @@
 """`midifactory analyze`: what a corpus sounds like, before a model hears it."""
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from midifactory.cli.building import build_tokenizer, print_rejected
 from midifactory.errors import UserError
 from midifactory.music.analysis import Analysis, Recommendation, analyze_corpus, recommend
 from midifactory.music.corpora import Corpus
+from midifactory.music.scan import printable
 from midifactory.music.score import Limits, UnreadableMidi, load_score
 from midifactory.render.plots import save_corpus_plots
 from midifactory.render.report import panels_for, program_name, save_report
@@ -43,7 +45,9 @@ def analyze(config: DictConfig) -> Path:
     limits: Limits = instantiate(config.data.limits)
     analysis = analyze_corpus(corpus.name, corpus.pieces, config.prepare.workers, limits)
     advice = recommend(analysis, tokens_per_note(corpus, config.tokenizer, limits))
-    rejected = [{"path": str(item.path), "kind": item.kind, "reason": item.reason} for item in corpus.rejected]
+    rejected = [
+        {"path": printable(os.fspath(item.path)), "kind": item.kind, "reason": item.reason} for item in corpus.rejected
+    ]
     duplicates = [
         {"dropped": dropped, "kept": kept, "kind": kind}
         for kind, pairs in (("exact", corpus.duplicates), ("near", corpus.near_duplicates))
@@ -55,10 +59,9 @@ def analyze(config: DictConfig) -> Path:
     folder = Path(config.run_dir)
     listing = json.dumps({**found, "recommendations": recommendations, **left_out}, indent=1, allow_nan=False)
     files.write_text(folder / "analysis.json", listing)
-    files.write_text(folder / "profile.json", json.dumps(found["profile"], indent=1))
-    root = str(config.data.root or "")
-    example = ["midifactory", "train", *([root] if config.data.name == "folder" else [f"data={config.data.name}"])]
-    save_report(folder / "report.html", found, recommendations, rejected, duplicates, shlex.join(example))
+    files.write_text(folder / "profile.json", json.dumps(found["profile"], indent=1, allow_nan=False))
+    example = shlex.join(["midifactory", "train", *corpus_arguments(config.data)])
+    save_report(folder / "report.html", found, recommendations, rejected, duplicates, example)
     panels = panels_for(found)
     overview = {title: panels[title] for title in _OVERVIEW if title in panels}
     if overview:
@@ -69,6 +72,14 @@ def analyze(config: DictConfig) -> Path:
         if (folder / name).exists():
             print(f"{name:14}{(folder / name).resolve()}")
     return folder / "report.html"
+
+
+def corpus_arguments(data: DictConfig) -> list[str]:
+    """What to type for the corpus of this config."""
+    if data.name == "folder" and data.root and not data.archive:
+        return [str(data.root)]
+    places = [f"data.{key}={data[key]}" for key in ("root", "archive") if data[key]]
+    return [f"data={data.name}", *places]
 
 
 def tokens_per_note(corpus: Corpus, config: DictConfig, limits: Limits) -> float | None:

@@ -67,12 +67,12 @@ def generate(config: DictConfig, folder: Path) -> list[Path]:
     wishes = parse_wishes(
         trained.profile, settings["key"], settings["tempo_bpm"], settings["metre"], settings["chords"]
     )
+    wishes = bind_range(wishes, settings["pitch_range"], trained.tokenizer)
     if settings["prompt"]:
         score = read_prompt(settings)
         opening = prompt_opening(score, trained.tokenizer, settings["prompt_bars"], settings["prompt_notes"], wishes)
     else:
         opening = opening_of_style(build_style(settings["style"]), wishes, trained.tokenizer)
-    bind_range(opening, trained.profile, settings["pitch_range"], trained.tokenizer)
     with tqdm(desc="compose", unit="token") as bar:
         pieces = compose(
             trained,

@@ -82,7 +82,7 @@ def train(config: DictConfig, data: MidiDataModule | None = None) -> Path:
     model_config = {**plain(config.model), "vocab_size": data.tokenizer.vocab_size}
     torch.manual_seed(config.seed)  # initialisation reads torch's global generator, and nothing before it does
     model = build_model(model_config)
-    profile = corpus_profile([piece.path for piece in data.corpus.of("train")])
+    profile = corpus_profile([piece.path for piece in data.corpus.of("train")], instantiate(config.data.limits))
     # The window of generation and evaluation: what training shows the model at once, without the label.
     window = data.longest_segment - 1
     module = SequenceTraining(

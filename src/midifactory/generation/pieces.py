@@ -1,7 +1,7 @@
 """From a trained model and settings to finished Scores: the whole of generation below the command line."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -106,7 +106,7 @@ def compose(
     window: int | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> list[Composition]:
-    """`samples` pieces from one opening, each from its own random stream of `seed`.
+    """`samples` pieces from one opening, each from its own random stream of `seed`, in the range of `wishes`.
 
     Raises UserError where the prompt does not fit into the model's window.
     """
@@ -120,8 +120,8 @@ def compose(
         )
     if samples < 1:
         raise UserError(f"num_samples={samples}: it must be at least 1")
-    pitches = None if tokenizer.has_grammar else opening.controls.pitch_range
-    bias = scale_bias(tokenizer, wishes.key, key_strength, pitches)
+    controls = replace(opening.controls, pitch_range=wishes.pitch_range, program_ranges=wishes.program_ranges)
+    bias = scale_bias(tokenizer, wishes.key, key_strength, None if tokenizer.has_grammar else wishes.pitch_range)
     hear = partial(_hear, tokenizer, wishes)
     guides: list[MusicGuide | FreeGuide]
     if tokenizer.has_grammar:
@@ -131,7 +131,7 @@ def compose(
                 grammar,
                 opening.prompt,
                 length,
-                opening.controls,
+                controls,
                 opening.closing,
                 opening.downbeats,
                 bias,
@@ -193,7 +193,7 @@ def opening_of_style(style: Style, wishes: Wishes, tokenizer: Tokenizer) -> Open
         raise UserError(f"chords={wishes.chords!r}: style={type(style).__name__.lower()} takes none; set style=chords")
     if not tokenizer.has_grammar and not isinstance(style, Free):
         raise UserError(
-            f"style={type(style).__name__.lower()} needs a REMI tokenizer without byte pairs, this model has "
-            f"{tokenizer.scheme} with {tokenizer.vocab_size} ids; use style=free"
+            f"style={type(style).__name__.lower()} needs a REMI tokenizer without byte pairs or pitch "
+            f"intervals, this model has {tokenizer.scheme} with {tokenizer.vocab_size} ids; use style=free"
         )
     return style.opening(wishes, tokenizer)

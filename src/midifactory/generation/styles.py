@@ -2,7 +2,7 @@
 
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,18 +17,24 @@ from midifactory.tokens.tokenizer import Tokenizer
 
 _TICKS = 480  # per quarter note, of the scores made here
 _PITCHED = ("Pitch_", "NoteOn_")  # how the tokens of pitches begin, those of drums aside
+_OCTAVE = 12
 _C_MAJOR = Key("C major", 0, False)
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the caller asked for; None leaves it to the style or the model. profile: see music/profile.py."""
+    """What the caller asked for; None leaves it to the style or the model. profile: see music/profile.py.
+
+    pitch_range, program_ranges: what `bind_range` settled, as in grammar.Controls.
+    """
 
     profile: dict[str, Any]
     key: Key | None = None
     tempo_bpm: float | None = None
     metre: str | None = None
     chords: str | None = None
+    pitch_range: tuple[int, int] | None = None
+    program_ranges: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass
@@ -91,10 +97,11 @@ class Chords(Style):
         numerator, denominator = parse_metre(wishes.metre)
         beat = _TICKS * 4 // denominator
         voices = chord_voices(wishes.profile)
-        first = chord_notes(progression[0], voices, beat * numerator)
+        rooms = [room(wishes, program, tokenizer) for program, _ in voices]
+        first = chord_notes(progression[0], voices, beat * numerator, rooms)
         prompt = encode_notes(tokenizer, wishes, first)
         groups = [
-            strip_bar_head(tokenizer, encode_notes(tokenizer, wishes, chord_notes(chord, voices, beat)))
+            strip_bar_head(tokenizer, encode_notes(tokenizer, wishes, chord_notes(chord, voices, beat, rooms)))
             for chord in progression
         ]
         controls = Controls(metre=wishes.metre, keep_tempo=True, every_bar=True)
@@ -118,11 +125,12 @@ class Melody(Style):
             raise UserError(f"style.degrees={list(self.degrees)}: give scale degrees from 1 to 7")
         beat = _TICKS * 4 // denominator
         tonic = nearest_pitch(scale[0], row["middle"] - 4)
-        notes = []
-        for index in range(numerator):
-            degree = self.degrees[index % len(self.degrees)] - 1
-            pitch = tonic + (scale[min(degree, len(scale) - 1)] - scale[0]) % 12
-            notes.append((row["program"], Note(index * beat, beat, pitch, wishes.profile["velocity"])))
+        degrees = [self.degrees[index % len(self.degrees)] - 1 for index in range(numerator)]
+        pitches = [tonic + (scale[min(degree, len(scale) - 1)] - scale[0]) % 12 for degree in degrees]
+        notes = [
+            (row["program"], Note(index * beat, beat, pitch, wishes.profile["velocity"]))
+            for index, pitch in enumerate(moved_into(room(wishes, row["program"], tokenizer), pitches))
+        ]
         controls = Controls(wishes.metre, True, programs=(row["program"],), one_voice=True, every_bar=True)
         return Opening(encode_notes(tokenizer, wishes, notes), controls, bar_head(tokenizer, wishes.metre or "4/4"))
 
@@ -141,7 +149,7 @@ class Arpeggio(Style):
         chord = (wishes.key or _C_MAJOR).triad
         root = nearest_pitch(chord.root, row["middle"] - 6)
         up = [root + (value - chord.root) % 12 for value in chord.pitch_classes] + [root + 12]
-        shape = up + up[-2:0:-1]
+        shape = moved_into(room(wishes, row["program"], tokenizer), up + up[-2:0:-1])
         step = _TICKS // 2
         count = _TICKS * 4 * numerator // denominator // step
         notes = [
@@ -174,8 +182,8 @@ def refuse_metre(wishes: Wishes, tokenizer: Tokenizer) -> None:
     """Raise UserError for a metre where no grammar could keep it."""
     if wishes.metre is not None:
         raise UserError(
-            f"metre={wishes.metre} needs a REMI tokenizer without byte pairs, this model has {tokenizer.scheme} with "
-            f"{tokenizer.vocab_size} ids; leave it out"
+            f"metre={wishes.metre} needs a REMI tokenizer without byte pairs or pitch intervals, this model has "
+            f"{tokenizer.scheme} with {tokenizer.vocab_size} ids; leave it out"
         )
 
 
@@ -251,13 +259,64 @@ def chord_voices(profile: dict[str, Any]) -> list[tuple[int, tuple[int, int, int
     return [(row["program"], bounds) for bounds in ranges]
 
 
+def room(wishes: Wishes, program: int, tokenizer: Tokenizer) -> tuple[int, int] | None:
+    """Lowest and highest pitch of what a style itself writes on a program; None where nothing binds it.
+
+    That is the program's range, as far as the tokenizer has its pitches. It is widened to an octave where it is
+    narrower: a chord or a degree that was asked for sounds in any case, as near to the range as can be.
+    """
+    bounds = None if program < 0 else wishes.program_ranges.get(program, wishes.pitch_range)
+    if bounds is None:
+        return None
+    known = [int(name.partition("_")[2]) for name in tokenizer.tokens if name.startswith(_PITCHED)]
+    low, high = max(bounds[0], min(known)), min(bounds[1], max(known))
+    if low > high:
+        return None
+    missing = max(0, _OCTAVE - 1 - (high - low))
+    low = max(min(known), min(low - missing // 2, max(known) - _OCTAVE + 1)) if missing else low
+    return low, max(high, low + _OCTAVE - 1)
+
+
+def moved_into(bounds: tuple[int, int] | None, pitches: Sequence[int]) -> list[int]:
+    """`pitches` moved by octaves to lie within `bounds`: all alike where they fit, else each by itself."""
+    if bounds is None:
+        return list(pitches)
+    low, high = bounds
+    for shift in sorted(range(-10 * _OCTAVE, 11 * _OCTAVE, _OCTAVE), key=abs):
+        if low <= min(pitches) + shift and max(pitches) + shift <= high:
+            return [pitch + shift for pitch in pitches]
+    inside = range(low, high + 1)
+    return [
+        min((other for other in inside if (other - pitch) % _OCTAVE == 0), key=lambda other: abs(other - pitch))
+        for pitch in pitches
+    ]
+
+
 def chord_notes(
-    chord: Chord, voices: Sequence[tuple[int, tuple[int, int, int]]], duration_ticks: int
+    chord: Chord,
+    voices: Sequence[tuple[int, tuple[int, int, int]]],
+    duration_ticks: int,
+    rooms: Sequence[tuple[int, int] | None],
 ) -> list[tuple[int, Note]]:
-    """The chord at tick 0, one note per voice; equal pitches on one program once."""
+    """The chord at tick 0, one note per voice in its room; equal pitches on one program once."""
     pitches = voice(chord, [bounds for _, bounds in voices])
+    if any(bounds and not bounds[0] <= pitch <= bounds[1] for pitch, bounds in zip(pitches, rooms, strict=True)):
+        moved = [_voice_in(bounds, wanted) for (_, wanted), bounds in zip(voices, rooms, strict=True)]
+        # The bass keeps an octave above itself free for the others, where there is one.
+        lowest, middle, highest = moved[0]
+        moved[0] = (lowest, max(lowest, min(middle, highest - _OCTAVE)), highest)
+        pitches = voice(chord, moved)
     placed = dict.fromkeys((program, pitch) for (program, _), pitch in zip(voices, pitches, strict=True))
     return [(program, Note(0, duration_ticks, pitch, 80)) for program, pitch in placed]
+
+
+def _voice_in(bounds: tuple[int, int] | None, wanted: tuple[int, int, int]) -> tuple[int, int, int]:
+    """A voice's (lowest, middle, highest) brought into bounds of an octave or more, with an octave left to it."""
+    if bounds is None:
+        return wanted
+    low = max(bounds[0], min(wanted[0], bounds[1] - _OCTAVE + 1))
+    high = min(bounds[1], max(wanted[2], low + _OCTAVE - 1))
+    return low, max(low, min(wanted[1], high)), high
 
 
 def nearest_pitch(pitch_class: int, around: int) -> int:
@@ -271,12 +330,15 @@ def scale_bias(
     """(V,) of -strength at pitches outside the key, 0 elsewhere; None without a key and a range.
 
     Pitches outside `pitch_range` get a value that none is sampled at: for tokenizers whose walk no grammar follows.
+    So do all intervals between pitches, since nobody follows where they lead.
     """
     if key is None and pitch_range is None:
         return None
     bias = np.zeros(tokenizer.base_vocab_size, dtype=np.float32)
     for token, name in enumerate(tokenizer.tokens):
-        if name.startswith(_PITCHED):
+        if name.startswith("PitchInterval") and pitch_range is not None:
+            bias[token] = -1e9
+        elif name.startswith(_PITCHED):
             pitch = int(name.partition("_")[2])
             if pitch_range is not None and not pitch_range[0] <= pitch <= pitch_range[1]:
                 bias[token] = -1e9
@@ -296,13 +358,14 @@ def parse_wishes(
     return Wishes(profile, parse_key(key) if key else None, tempo_bpm, metre, chords)
 
 
-def bind_range(opening: Opening, profile: dict[str, Any], asked: Sequence[int] | None, tokenizer: Tokenizer) -> None:
-    """Keep what the model adds to `opening` within the pitches `asked`, or within the corpus' tessitura for None.
+def bind_range(wishes: Wishes, asked: Sequence[int] | None, tokenizer: Tokenizer) -> Wishes:
+    """`wishes` with the pitches `asked` as the range that binds, or with the corpus' tessitura for None.
 
-    What the opening itself holds stays as it is. Raises UserError for pitches that are no range or that this model's
-    tokens do not have. Without a grammar all programs share one range.
+    To be settled before there is an opening: a style keeps to it too (see `room` for a range below an octave). A
+    prompt file stays as it is. Raises UserError for pitches that are no range or that this model's tokens do not
+    have. Without a grammar all programs share one range.
     """
-    overall, programs = tessitura(profile)
+    overall, programs = tessitura(wishes.profile)
     if asked is not None:
         if len(asked) != 2 or not 0 <= asked[0] <= asked[1] <= 127:
             raise UserError(f"pitch_range={list(asked)}: give the lowest and the highest MIDI pitch, such as [21,108]")
@@ -310,4 +373,4 @@ def bind_range(opening: Opening, profile: dict[str, Any], asked: Sequence[int] |
         if not any(asked[0] <= pitch <= asked[1] for pitch in known):
             raise UserError(f"pitch_range={list(asked)}: this model knows pitches {min(known)} to {max(known)}")
         overall, programs = (asked[0], asked[1]), {}
-    opening.controls = replace(opening.controls, pitch_range=overall, program_ranges=programs)
+    return replace(wishes, pitch_range=overall, program_ranges=programs)

@@ -15,6 +15,9 @@ from midifactory.music.score import DEFAULT_TEMPO_BPM
 from midifactory.tokens.tokenizer import NOTE_TYPES, Tokenizer
 
 _DRUMS = -1
+# After a chord comes its program again: a model that knows little would go round there for ever. Music has one chord a
+# program; the second is spared, as forbidding it would shift every draw after a chord and so change older replays.
+_MOST_CHORDS = 2
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class Walk:
         self._program = 0
         self._note_end = 0
         self._sounding_at = -1
+        self._chords: Counter[tuple[int, int]] = Counter()  # chord tokens by program and tick
         self._notes_at_bar = 0
         self._pitch = 0
         self._until: dict[tuple[int, int], int] = {}  # end tick of the latest note per program and pitch
@@ -174,6 +178,8 @@ class Walk:
             self._note_end = max(self._note_end, self.tick)
         elif type_ == "Program":
             self._program = int(value)
+        elif type_ == "Chord":
+            self._chords[self._program, self.tick] += 1
         elif type_ in NOTE_TYPES:
             self._sounding_at, self._pitch = self.tick, int(value)
         elif type_ == "Duration":
@@ -219,7 +225,7 @@ class Walk:
             for name in NOTE_TYPES & of_type.keys():
                 if "PitchDrum" in of_type and (name == "PitchDrum") != drums:
                     mask[of_type[name]] = False
-            if drums:
+            if drums or self._chords[self._program, self.tick] >= _MOST_CHORDS:
                 mask[of_type.get("Chord", [])] = False
             taken = [
                 pitch for (program, pitch), end in self._until.items() if program == self._program and end > self.tick
