@@ -141,12 +141,12 @@ def test_prepare_is_done_once(here, tmp_path):
     write_folder(tmp_path / "my_midis", 6)
     first = here("prepare", "my_midis")
     assert first.code == 0, first
-    (store,) = (tmp_path / "outputs" / "prepared").iterdir()
+    (store,) = (tmp_path / "outputs" / "prepared").glob("my_midis-*")
     assert f"prepared: {store.relative_to(tmp_path)}" in first.out
     written = (store / "ids.bin").stat().st_mtime_ns
     second = here("prepare", "my_midis")
     assert "6 pieces" in second.out
-    assert list((tmp_path / "outputs" / "prepared").iterdir()) == [store]
+    assert list((tmp_path / "outputs" / "prepared").glob("my_midis-*")) == [store]
     assert (store / "ids.bin").stat().st_mtime_ns == written
 
 
