@@ -208,6 +208,7 @@ class _Cache:
         self.next_save = time.monotonic() + _SAVE_SECONDS
 
     def find(self, path: Path, stamp: tuple[int, int]) -> Scanned | None:
+        """What is known of a file of this size and time of change (ns)."""
         key = _key(path)
         self.seen.add(key)
         row = self.rows.get(key)
@@ -217,6 +218,7 @@ class _Cache:
         return Scanned(**(values | {"programs": tuple(values["programs"])}))
 
     def add(self, path: Path, stamp: tuple[int, int], result: Scanned) -> None:
+        """Remember a result, unless it may be the machine's fault; now and then save them all."""
         if self.file is None or result.kind in PASSING:
             return
         self.rows[_key(path)] = {"path": _key(path), "size": stamp[0], "mtime_ns": stamp[1], **asdict(result)}
@@ -228,6 +230,7 @@ class _Cache:
             self.next_save = time.monotonic() + max(_SAVE_SECONDS, 20 * (time.monotonic() - start))
 
     def save(self) -> None:
+        """Write the table, whole or not at all, where anything is new."""
         if self.file is None or not self.added:
             return
         import pyarrow as pa
