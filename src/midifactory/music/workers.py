@@ -102,6 +102,7 @@ class _Pool:
         return ProcessPool(self.count, initializer=_start_worker, initargs=self.setup, context=get_context("spawn"))
 
     def run(self, items: Sequence[Any]) -> Generator[Any, None, None]:
+        """Results or Failures in the order of `items`."""
         try:
             try:
                 self._result(self.pool.schedule(os.getpid))

@@ -43,6 +43,7 @@ class PieceLoss:
 
     @property
     def dropped(self) -> int:
+        """Notes of the source without a match among the decoded ones."""
         return self.notes - len(self.onset_error_ms)
 
 
