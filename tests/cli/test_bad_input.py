@@ -120,6 +120,20 @@ def test_resuming_with_another_tokenizer(studio, in_studio):
     assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("optimizer.lr=abc", ("'lr': 'abc'", "conf/optimizer")),
+        ("optimizer.lr=-1", ("'lr': -1", "conf/optimizer")),
+        ("trainer.max_epochs=0", ("trainer.max_epochs=0", "1 or more")),
+    ],
+)
+def test_a_training_that_cannot_be(here, tmp_path, override, parts):
+    write_folder(tmp_path / "midi")
+    refused(here("train", "midi", *TINY, override), *parts)
+    assert left_behind(tmp_path) == set()
+
+
 def test_a_run_is_not_resumed_with_other_pieces(tmp_path, here):
     """What was learnt before would be in the test split now."""
     write_folder(tmp_path / "midi")

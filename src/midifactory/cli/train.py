@@ -75,6 +75,7 @@ def train(config: DictConfig, data: MidiDataModule | None = None) -> Path:
     """
     quiet_libraries()
     check_accelerator(config.trainer.accelerator)
+    check_training(config)
     torch.set_float32_matmul_precision("high")
     run_dir = Path(config.run_dir)
     data = data or prepared_tokens(config)
@@ -171,6 +172,18 @@ def remaining_steps(trainer: lightning.Trainer, batches: int) -> int:
         batches = min(batches, int(limit * batches if isinstance(limit, float) else limit))
     steps = -(-batches // trainer.accumulate_grad_batches) * max(0, trainer.max_epochs or 0)
     return min(steps, trainer.max_steps) if trainer.max_steps > 0 and steps else max(steps, trainer.max_steps)
+
+
+def check_training(config: DictConfig) -> None:
+    """Raise UserError, before any work, for an optimiser that cannot be made and for a training of no epoch."""
+    if config.trainer.max_epochs == 0:
+        raise UserError("trainer.max_epochs=0 trains nothing; set it to 1 or more")
+    try:
+        instantiate(config.optimizer)([torch.nn.Parameter(torch.zeros(1))])
+    except Exception as error:  # whatever torch says of a value: TypeError, ValueError, or Hydra's own around them
+        values = {name: value for name, value in plain(config.optimizer).items() if not name.startswith("_")}
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise UserError(f"optimizer={values}: {reason}; see conf/optimizer for values that work") from error
 
 
 def check_resume(path: str, data: MidiDataModule, model: SequenceModel) -> None:
