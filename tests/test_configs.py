@@ -6,6 +6,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -89,7 +90,7 @@ def test_every_choice_of_a_training_can_be_made(composed, tmp_path, group, name)
             return  # this machine may have none
     else:
         config = composed("train", *overrides, "accelerator=cpu")
-    model = build_model({**plain(config.model), "vocab_size": 40})
+    model = build_model(plain(config.model), SimpleNamespace(vocab_size=40))
     assert isinstance(model, SequenceModel)
     optimizer = instantiate(config.optimizer)([{"params": list(model.parameters())}])
     assert isinstance(optimizer, torch.optim.Optimizer)

@@ -50,7 +50,7 @@ class Parrot(torch.nn.Module):
     def new_state(self, size, capacity, padding=None):
         return 0
 
-    def forward(self, ids, state=None):
+    def forward(self, ids, state=None, conditions=None):
         said = (state or 0) + ids.shape[1]
         logits = torch.zeros(len(ids), ids.shape[1], self.vocab_size)
         logits[:, -1, self.ids[(said - 1) % len(self.ids)]] = 50.0

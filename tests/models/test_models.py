@@ -67,7 +67,7 @@ def test_no_gradient_comes_from_the_future(model):
         output.retain_grad()
         kept.append(output)
 
-    model.embedding.register_forward_hook(keep)
+    model.inputs.tokens.register_forward_hook(keep)
     for t in (0, 4, 8):
         kept.clear()
         logits = model(random_ids(2, 9)).logits
@@ -122,8 +122,8 @@ def test_without_dropout_training_mode_changes_nothing(name):
 @pytest.mark.parametrize("name", list(MODELS))
 def test_tied_weights_share_storage_and_are_counted_once(name):
     tied, apart = build(name), build(name, tie_embeddings=False)
-    assert tied.head.weight.data_ptr() == tied.embedding.weight.data_ptr()
-    assert apart.head.weight.data_ptr() != apart.embedding.weight.data_ptr()
+    assert tied.head.weight.data_ptr() == tied.inputs.tokens.weight.data_ptr()
+    assert apart.head.weight.data_ptr() != apart.inputs.tokens.weight.data_ptr()
     assert apart.parameters_count - tied.parameters_count == VOCAB * 16
 
 
@@ -187,7 +187,7 @@ def test_attention_is_that_of_the_paper():
 @torch.no_grad()
 def test_the_whole_transformer_is_pre_norm_blocks_around_that_attention():
     model, ids = build("transformer"), random_ids(1, 9)
-    x = model.embedding.weight[ids[0]]
+    x = model.inputs.tokens.weight[ids[0]]
 
     def norm(x: torch.Tensor, layer: nn.LayerNorm) -> torch.Tensor:
         centred = x - x.mean(-1, keepdim=True)
@@ -197,7 +197,7 @@ def test_the_whole_transformer_is_pre_norm_blocks_around_that_attention():
         x = x + naive_attention(block, norm(x, block.norm_attention))
         hidden = block.feed_forward(norm(x, block.norm_feed_forward))
         x = x + block.feed_forward_residual(hidden * 0.5 * (1 + torch.erf(hidden / math.sqrt(2))))
-    expected = norm(x, model.norm) @ model.embedding.weight.T
+    expected = norm(x, model.norm) @ model.inputs.tokens.weight.T
     torch.testing.assert_close(model(ids).logits[0], expected, rtol=1e-4, atol=1e-4)
 
 

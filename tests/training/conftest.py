@@ -45,10 +45,10 @@ class Run:
         dataset = SegmentDataset(store, segments)
         self.train = SegmentLoader(dataset, BatchPlan(lengths, batch_size, SEED, shuffle=True), tokenizer.pad_id, 0)
         self.validation = SegmentLoader(dataset, BatchPlan(lengths, 8, SEED, shuffle=False), tokenizer.pad_id, 0)
-        config = model | {"vocab_size": tokenizer.vocab_size, "dropout": dropout}
+        config = model | {"dropout": dropout}
         torch.manual_seed(SEED)
         self.module = SequenceTraining(
-            build_model(config),
+            build_model(config, tokenizer),
             functools.partial(torch.optim.AdamW, lr=lr),
             warmup_steps=2,
             seed=SEED,

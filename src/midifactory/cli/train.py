@@ -80,9 +80,9 @@ def train(config: DictConfig, data: MidiDataModule | None = None) -> Path:
     run_dir = Path(config.run_dir)
     data = data or prepared_tokens(config)
 
-    model_config = {**plain(config.model), "vocab_size": data.tokenizer.vocab_size}
+    model_config = plain(config.model)
     torch.manual_seed(config.seed)  # initialisation reads torch's global generator, and nothing before it does
-    model = build_model(model_config)
+    model = build_model(model_config, data.tokenizer)
     profile = corpus_profile([piece.path for piece in data.corpus.of("train")], instantiate(config.data.limits))
     # The window of generation and evaluation: what training shows the model at once, without the label.
     window = data.longest_segment - 1

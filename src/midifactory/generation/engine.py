@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from midifactory.generation.sampling import Sampling, sample
-from midifactory.models.interface import SequenceModel
+from midifactory.models.interface import Conditions, SequenceModel
 
 # When the window is full, at most this share of it is read again: a new cache then lasts for the rest.
 _KEPT_SHARE = 0.75
@@ -77,8 +77,9 @@ class Engine:
         sampling: Sampling,
         seed: int = 0,
         on_step: Callable[[], None] | None = None,
+        conditions: Conditions | None = None,
     ) -> list[list[int]]:
-        """One continuation of `prompt` per guide, without the prompt.
+        """One continuation of `prompt` per guide, without the prompt. conditions: of as many rows as there are guides.
 
         Row i draws from its own generator, seeded by (seed, i). Ends when every guide is done. Raises ValueError
         where the prompt leaves no room in the window.
@@ -91,7 +92,7 @@ class Engine:
         generators = [np.random.default_rng([seed, row]) for row in range(size)]
         rows = [list(prompt) for _ in range(size)]
         alive = [True] * size
-        logits, state = self._read(rows)
+        logits, state = self._read(rows, conditions)
         length = len(prompt)  # tokens in the state
         while True:
             self._constrain(logits, guides, alive)
@@ -112,20 +113,22 @@ class Engine:
             if not any(alive):
                 return [row[len(prompt) :] for row in rows]
             if self.window is not None and length >= self.window:
-                logits, state, length = self._read_again(rows)
+                logits, state, length = self._read_again(rows, conditions)
             else:
                 step = torch.tensor(tokens, device=self.device)[:, None]
-                output = self.model(step, state)
+                output = self.model(step, state, conditions)
                 logits, state, length = output.logits[:, -1], output.state, length + 1
 
-    def _read(self, rows: list[list[int]], padding: torch.Tensor | None = None) -> tuple[torch.Tensor, object]:
+    def _read(
+        self, rows: list[list[int]], conditions: Conditions | None, padding: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, object]:
         """Feed equally long rows into a fresh state: the last position's logits (B, V), and the state."""
         ids = torch.tensor(rows, device=self.device)
         capacity = self.window if self.window is not None else ids.shape[1]
-        output = self.model(ids, self.model.new_state(len(rows), capacity, padding))
+        output = self.model(ids, self.model.new_state(len(rows), capacity, padding), conditions)
         return output.logits[:, -1], output.state
 
-    def _read_again(self, rows: list[list[int]]) -> tuple[torch.Tensor, object, int]:
+    def _read_again(self, rows: list[list[int]], conditions: Conditions | None) -> tuple[torch.Tensor, object, int]:
         """Start every row anew at its first anchor within the kept share of the window, or there without one.
 
         All are padded to the whole share: when a row is read again must not depend on the other rows.
@@ -139,7 +142,7 @@ class Engine:
             kept.append(tail[start:])
         padded = [[self.pad_id] * (limit - len(row)) + row for row in kept]
         padding = torch.tensor([limit - len(row) for row in kept])
-        return *self._read(padded, padding if bool(padding.any()) else None), limit
+        return *self._read(padded, conditions, padding if bool(padding.any()) else None), limit
 
     def _constrain(self, logits: torch.Tensor, guides: Sequence[Guide], alive: list[bool]) -> None:
         """Add biases to logits (B, V) and put -inf at what a guide forbids, in place."""

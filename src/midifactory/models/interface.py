@@ -1,27 +1,58 @@
 """The one interface of all sequence models.
 
-Legend: B rows, T tokens, V vocabulary, D d_model, H heads, K head size.
+Legend: B rows, T tokens, V vocabulary, D d_model, H heads, K head size, C conditions, Z latent size, F place features.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """What the music of each row is asked to be.
+
+    labels: (B, C) int64, one value for each condition the model was trained with, 0 where it is not given. latent:
+    (B, Z) float, for a model with a latent. None of both for a model that takes none, or for "nothing given".
+    """
+
+    labels: Tensor | None = None
+    latent: Tensor | None = None
+
+
 @dataclass
 class Output:
-    """logits: (B, T, V). state: what the next call needs. losses: auxiliary terms that training adds."""
+    """logits: (B, T, V). state: what the next call needs. losses: auxiliary terms, weighted, that training adds.
+
+    statistics: what a training may log beside the losses; experts (layers, B, T, k) int64 of a mixture of experts.
+    """
 
     logits: Tensor
     state: Any = None
     losses: dict[str, Tensor] = field(default_factory=dict)
+    statistics: dict[str, Tensor] = field(default_factory=dict)
+
+
+class PlaceReader(Protocol):
+    """Finds where in the music each token stands, by the tokenizer's decoding arithmetic (tokens/places.py)."""
+
+    sizes: tuple[int, ...]  # of each of the F features: values are 0 .. size - 1
+
+    def start(self) -> Any:
+        """The state of a row that has read nothing."""
+
+    def read(self, ids: Tensor, states: list[Any]) -> Tensor:
+        """ids (B, T) on the CPU, after what `states` (B of them, moved on in place) have read -> (B, T, F) int64.
+
+        PAD ids leave a state as it is, so rows may be padded at either end.
+        """
 
 
 class SequenceModel(nn.Module, ABC):
-    """A causal model over token ids: logits at position t depend on ids[..t] and the state alone.
+    """A causal model over token ids: logits at position t depend on ids[..t], conditions and the state alone.
 
     `context` is the longest span it attends to in one piece, None for a recurrent state without end.
     """
@@ -30,8 +61,11 @@ class SequenceModel(nn.Module, ABC):
     context: int | None
 
     @abstractmethod
-    def forward(self, ids: Tensor, state: Any = None, conditions: Any = None) -> Output:
-        """ids (B, T) int64 -> Output. With a state, ids follow what the state has seen, and the new state returns."""
+    def forward(self, ids: Tensor, state: Any = None, conditions: Conditions | None = None) -> Output:
+        """ids (B, T) int64 -> Output. With a state, ids follow what the state has seen, and the new state returns.
+
+        The same conditions are to be given with every call of a row.
+        """
 
     @abstractmethod
     def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> Any:
@@ -40,6 +74,9 @@ class SequenceModel(nn.Module, ABC):
         padding: (B,) int64, how many tokens at the start of each row are to be ignored; models that carry a
         recurrent state raise ValueError for it, since they never need to be started anew.
         """
+
+    def anneal(self, step: int) -> None:
+        """Called before training step `step` (from 0): for weights that change while training, such as a VAE's KL."""
 
     @property
     def parameters_count(self) -> int:

@@ -4,7 +4,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from midifactory.models.interface import Output, SequenceModel, dropout
+from midifactory.models.inputs import TokenInput
+from midifactory.models.interface import Conditions, Output, SequenceModel, dropout
 
 
 class Recurrent(SequenceModel):
@@ -26,13 +27,13 @@ class Recurrent(SequenceModel):
     ):
         super().__init__()
         self.vocab_size, self.context, self.dropout = vocab_size, None, dropout
-        self.embedding = nn.Embedding(vocab_size, d_model)
+        self.inputs = TokenInput(vocab_size, d_model)
         kind = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
         self.layers = kind(d_model, d_model, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
         self.head = nn.Linear(d_model, vocab_size)
         self.initialise(layers)
         if tie_embeddings:
-            self.head.weight = self.embedding.weight
+            self.head.weight = self.inputs.tokens.weight
 
     def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> None:
         """None: torch starts a recurrent stack from zeros."""
@@ -40,10 +41,13 @@ class Recurrent(SequenceModel):
             raise ValueError("a recurrent state cannot ignore padding at the start of a row")
 
     def forward(
-        self, ids: Tensor, state: Tensor | tuple[Tensor, Tensor] | None = None, conditions: None = None
+        self,
+        ids: Tensor,
+        state: Tensor | tuple[Tensor, Tensor] | None = None,
+        conditions: Conditions | None = None,
     ) -> Output:
         """ids (B, T) -> logits (B, T, V) and the hidden state after the last token."""
-        x = self.embedding(ids) * self.embedding.embedding_dim**0.5  # (B, T, D)
+        x = self.inputs(ids, [], conditions) * self.inputs.tokens.embedding_dim**0.5  # (B, T, D)
         x = dropout(x, self.dropout, self.training)
         x, state = self.layers(x, state)
         return Output(self.head(dropout(x, self.dropout, self.training)), state)

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from midifactory.models.interface import Output, SequenceModel, causal_check, dropout
+from midifactory.models.inputs import TokenInput
+from midifactory.models.interface import Conditions, Output, SequenceModel, causal_check, dropout
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Transformer(SequenceModel):
             )
         self.vocab_size, self.context = vocab_size, context
         self.heads, self.dropout = heads, dropout
-        self.embedding = nn.Embedding(vocab_size, d_model)
+        self.inputs = TokenInput(vocab_size, d_model)
         self.blocks = nn.ModuleList(
             Block(d_model, heads, d_ff or 4 * d_model, dropout, attention_dropout) for _ in range(layers)
         )
@@ -76,7 +77,7 @@ class Transformer(SequenceModel):
         self.head = nn.Linear(d_model, vocab_size, bias=False)
         self.initialise(layers)
         if tie_embeddings:
-            self.head.weight = self.embedding.weight
+            self.head.weight = self.inputs.tokens.weight
         cos, sin = rotary_table(context, d_model // heads, rotary_base)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
@@ -84,14 +85,14 @@ class Transformer(SequenceModel):
     def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> KeyValueCache:
         """An empty cache; capacity at most `context`."""
         causal_check(capacity, self.context, "context")
-        width = self.embedding.embedding_dim
+        width = self.inputs.tokens.embedding_dim
         shape = (batch_size, self.heads, capacity, width // self.heads)
-        like = self.embedding.weight
+        like = self.inputs.tokens.weight
         keys, values = ([like.new_zeros(shape) for _ in self.blocks] for _ in range(2))
         weights = [block.weights() for block in cast(list[Block], self.blocks)]
         return KeyValueCache(keys, values, padding=padding, weights=weights)
 
-    def forward(self, ids: Tensor, state: KeyValueCache | None = None, conditions: None = None) -> Output:
+    def forward(self, ids: Tensor, state: KeyValueCache | None = None, conditions: Conditions | None = None) -> Output:
         """ids (B, T) -> logits (B, T, V); with a cache the T tokens are appended to it in place."""
         start = state.length if state else 0
         end = start + ids.shape[1]
@@ -100,7 +101,7 @@ class Transformer(SequenceModel):
         mask = _padding_mask(state, start, end) if state else None
         if state and ids.shape[1] == 1 and not (self.training or torch.is_grad_enabled()):
             return Output(self.next(ids[:, 0], state, mask)[:, None], state)
-        x = dropout(self.embedding(ids), self.dropout, self.training)  # (B, T, D)
+        x = dropout(self.inputs(ids, [], conditions), self.dropout, self.training)  # (B, T, D)
         for index, block in enumerate(self.blocks):
             x = block(x, rotation, state, index, mask)
         if state:
@@ -112,9 +113,9 @@ class Transformer(SequenceModel):
 
         While decoding, calling some forty modules and finding their weights costs as much as their small products.
         """
-        position, width = state.length, (self.embedding.embedding_dim,)
+        position, width = state.length, (self.inputs.tokens.embedding_dim,)
         rotation = self.cos[position], self.sin[position]  # (1, 1, K) each
-        x = F.embedding(ids, self.embedding.weight)  # (B, D)
+        x = F.embedding(ids, self.inputs.tokens.weight)  # (B, D)
         for weights, keys, values in zip(state.weights, state.keys, state.values, strict=True):
             scale, shift, qkv, qkv_bias, out, out_bias, *feed_forward = weights
             hidden = torch.layer_norm(x, width, scale, shift)

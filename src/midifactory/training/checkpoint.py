@@ -17,7 +17,7 @@ from midifactory.targets import load_class
 from midifactory.tokens.tokenizer import Tokenizer
 from midifactory.training.module import CARD
 
-CARD_FORMAT = 1
+CARD_FORMAT = 2
 
 
 class WholeFileCheckpointIO(TorchCheckpointIO):
@@ -85,12 +85,17 @@ def make_card(
     }
 
 
-def build_model(config: dict[str, Any]) -> SequenceModel:
-    """The model that `config` (a `_target_` and keywords) describes. Raises UserError where it cannot be built."""
+def build_model(config: dict[str, Any], tokenizer: Any) -> SequenceModel:
+    """The model that `config` (a `_target_` and keywords) describes, for the vocabulary of `tokenizer`.
+
+    `musical_embeddings: true` hands it the tokenizer's reader of places. Raises UserError where it cannot be built.
+    """
     keywords = {key: value for key, value in config.items() if key != "_target_"}
+    if keywords.pop("musical_embeddings", False):
+        keywords["places"] = tokenizer.places()
     kind: Any = load_class(config["_target_"], SequenceModel, "model")
     try:
-        return kind(**keywords)
+        return kind(vocab_size=tokenizer.vocab_size, **keywords)
     except (ValueError, TypeError) as error:
         raise UserError(f"model: {error}") from error
 
@@ -110,12 +115,7 @@ def load_trained(path: str | os.PathLike[str], device: str | torch.device = "cpu
         window, profile, corpus = card["window"], card["profile"], card["corpus"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"checkpoint={source}: its card is damaged ({error!r}); take another checkpoint") from error
-    model = build_model(card["model"])
-    if model.vocab_size != tokenizer.vocab_size:
-        raise UserError(
-            f"checkpoint={source} is of another tokenizer: the model knows {model.vocab_size} tokens, "
-            f"its tokenizer {tokenizer.vocab_size}; train it again"
-        )
+    model = build_model(card["model"], tokenizer)
     weights = {
         key.removeprefix("model."): value for key, value in checkpoint["state_dict"].items() if key.startswith("model.")
     }

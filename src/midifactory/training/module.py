@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from midifactory.data.batches import IGNORED
-from midifactory.models.interface import SequenceModel
+from midifactory.models.interface import Conditions, SequenceModel
 from midifactory.training.loss import sequence_loss
 
 CARD = "midifactory"  # the key of a checkpoint under which `card` lies
@@ -34,9 +34,11 @@ class SequenceTraining(lightning.LightningModule):
         final_lr_share: float = 0.05,
         seed: int = 0,
         card: dict[str, Any] | None = None,
+        condition_dropout: float = 0.1,
     ):
         super().__init__()
         self.model = model
+        self._condition_dropout = condition_dropout
         self.card = card or {}
         self._make_optimizer = optimizer
         self._warmup_steps, self._final_lr_share = warmup_steps, final_lr_share
@@ -63,11 +65,13 @@ class SequenceTraining(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Seed dropout by the step, so that a resumed run draws what the undisturbed one would have drawn."""
-        torch.manual_seed((self._seed << 32) + self.trainer.fit_loop.epoch_loop.total_batch_idx)
+        step = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        torch.manual_seed((self._seed << 32) + step)
+        self.model.anneal(step)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The mean loss of a batch (see data/batches.py) plus the model's auxiliary losses."""
-        output = self.model(batch["inputs"])
+        output = self.model(batch["inputs"], conditions=self._conditions(batch, self._condition_dropout))
         loss = sequence_loss(output.logits, batch["labels"])
         tokens = int((batch["labels"] != IGNORED).sum())
         nats_per_note = loss.detach() * tokens / batch["notes"].sum().clamp(min=1)
@@ -77,13 +81,34 @@ class SequenceTraining(lightning.LightningModule):
         self._clock = now
         self.log("train/loss", loss, prog_bar=True)
         self.log("train/nats_per_note", nats_per_note, prog_bar=True)
+        for name, value in output.losses.items():
+            self.log(f"train/{name}", value.detach())
         return loss + sum(output.losses.values(), torch.zeros((), device=loss.device))
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Sum nats, tokens and notes, so that the epoch's figure does not depend on the batches."""
-        total = sequence_loss(self.model(batch["inputs"]).logits, batch["labels"], reduction="sum")
+    def _conditions(self, batch: dict[str, Tensor], dropped_share: float = 0.0) -> Conditions | None:
+        """The batch's conditions, each of them not given with that probability, and as often none of a row at all.
+
+        Any subset may then be asked for, and none, as classifier-free guidance needs (Ho and Salimans 2022).
+        """
+        labels = batch.get("conditions")  # (B, C)
+        if labels is None:
+            return None
+        if dropped_share:
+            single = torch.rand(labels.shape, device=labels.device) < dropped_share
+            whole = torch.rand(len(labels), 1, device=labels.device) < dropped_share
+            labels = labels.masked_fill(single | whole, 0)
+        return Conditions(labels)
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Sum nats, tokens and notes, so that the epoch's figure does not depend on the batches.
+
+        Returns the model's statistics for callbacks.
+        """
+        output = self.model(batch["inputs"], conditions=self._conditions(batch))
+        total = sequence_loss(output.logits, batch["labels"], reduction="sum")
         counts = torch.stack([total, (batch["labels"] != IGNORED).sum(), batch["notes"].sum()])
         self._validation += counts.cpu().double()
+        return output.statistics
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
