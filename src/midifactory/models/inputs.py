@@ -17,8 +17,11 @@ class TokenInput(nn.Module):
 
     places: reads bar, position, voice ... of each token; None for none. condition_sizes: values of each condition, 0
     ("not given", with an embedding of its own) included. condition_mode: "added" to every position, or "prefix", one
-    position for each condition before the first token. latent_size: Z of `Conditions.latent`, 0 for none. Raises ValueError for an
-    unknown mode.
+    position for each condition before the first token. latent_size: Z of `Conditions.latent`, 0 for none. Raises
+    ValueError for an unknown mode.
+
+    token_dropout: the share of tokens that are hidden in training, their places are not (word dropout of Bowman et al.
+    2016, which makes a decoder read its latent).
     """
 
     def __init__(
@@ -37,7 +40,8 @@ class TokenInput(nn.Module):
         self.reader = places
         self.place_tables = nn.ModuleList(nn.Embedding(size, d_model) for size in places.sizes) if places else None
         self.condition_tables = nn.ModuleList(nn.Embedding(size, d_model) for size in condition_sizes)
-        self.latent = nn.Linear(latent_size, d_model, bias=False) if latent_size else None
+        self.latent = LatentReader(latent_size, d_model) if latent_size else None
+        self.token_dropout = 0.0
         self.prefix_length = len(condition_sizes) if condition_mode == "prefix" else 0
 
     def start(self, batch_size: int) -> list[Any]:
@@ -45,8 +49,14 @@ class TokenInput(nn.Module):
         return [self.reader.start() for _ in range(batch_size)] if self.reader else []
 
     def forward(self, ids: Tensor, readers: list[Any], conditions: Conditions | None = None) -> Tensor:
-        """ids (B, T) -> (B, T, D); `readers` (of `start`) are moved on in place."""
+        """ids (B, T) -> (B, T, D); `readers` (of `start`) are moved on in place.
+
+        Raises ValueError for conditions of another kind or number than this model was made for.
+        """
+        self._check(conditions)
         x = self.tokens(ids)  # (B, T, D)
+        if self.training and self.token_dropout:
+            x = x * (torch.rand(*ids.shape, 1, device=ids.device) >= self.token_dropout)
         if self.reader is not None and self.place_tables is not None:
             places = self.reader.read(ids.cpu(), readers).to(ids.device)  # (B, T, F)
             for index, table in enumerate(self.place_tables):
@@ -54,12 +64,25 @@ class TokenInput(nn.Module):
         if self.condition_tables and not self.prefix_length:
             x = x + self._labels(len(ids), conditions).sum(1, keepdim=True)  # (B, 1, D)
         if self.latent is not None and conditions is not None and conditions.latent is not None:
-            x = x + self.latent(conditions.latent)[:, None]  # (B, 1, D)
+            x = x + self.latent(conditions.latent, x)  # (B, T, D)
         return x
 
     def prefix(self, batch_size: int, conditions: Conditions | None) -> Tensor | None:
         """(B, C, D), to stand before the first token of a row; None where there is none."""
         return self._labels(batch_size, conditions) if self.prefix_length else None
+
+    def _check(self, conditions: Conditions | None) -> None:
+        labels, latent = (None, None) if conditions is None else (conditions.labels, conditions.latent)
+        if labels is not None and labels.shape[1] != len(self.condition_tables):
+            raise ValueError(
+                f"{labels.shape[1]} labels a row, but the model was made for {len(self.condition_tables)}; "
+                "set model.condition_sizes, or leave the labels out"
+            )
+        size = self.latent.latent_size if self.latent is not None else 0
+        if latent is not None and latent.shape[1] != size:
+            raise ValueError(
+                f"a latent of {latent.shape[1]} numbers, but the model was made for {size}; set model.latent_size"
+            )
 
     def _labels(self, batch_size: int, conditions: Conditions | None) -> Tensor:
         labels = conditions.labels if conditions is not None else None
@@ -68,3 +91,23 @@ class TokenInput(nn.Module):
                 batch_size, len(self.condition_tables), dtype=torch.int64, device=self.tokens.weight.device
             )
         return torch.stack([table(labels[:, index]) for index, table in enumerate(self.condition_tables)], 1)
+
+
+class LatentReader(nn.Module):
+    """What each token reads in the latent of its row: a bilinear map of low rank (Kim et al. 2017).
+
+    The token and its place ask, the latent answers. Added alike to all positions it would say the same everywhere, and
+    the layers above would have to take it apart.
+    """
+
+    def __init__(self, latent_size: int, d_model: int):
+        super().__init__()
+        self.latent_size = latent_size
+        self.answers = nn.Linear(latent_size, 4 * d_model, bias=False)
+        self.norm = nn.LayerNorm(d_model)
+        self.questions = nn.Linear(d_model, 4 * d_model)
+        self.residual = nn.Linear(4 * d_model, d_model, bias=False)
+
+    def forward(self, latent: Tensor, x: Tensor) -> Tensor:
+        """latent (B, Z), x (B, T, D) -> (B, T, D)."""
+        return self.residual(self.answers(latent)[:, None] * self.questions(self.norm(x)))

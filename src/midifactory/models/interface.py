@@ -93,10 +93,10 @@ class SequenceModel(nn.Module, ABC):
                 nn.init.zeros_(module.bias)
 
 
-def causal_check(size: int, limit: int, name: str) -> None:
+def causal_check(size: int, limit: int, name: str, remedy: str) -> None:
     """Raise ValueError when `size` tokens exceed the `limit` that a model or cache was made for."""
     if size > limit:
-        raise ValueError(f"{size} tokens exceed the {name} of {limit}")
+        raise ValueError(f"{size} tokens exceed the {name} of {limit}; {remedy}")
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
@@ -109,7 +109,14 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return torch.nn.functional.dropout(x, p)
+    keep, scale = keep_mask(x, p)
+    return x * keep.to(x.dtype).mul_(scale)
+
+
+def keep_mask(x: Tensor, p: float) -> tuple[Tensor, float]:
+    """What `dropout` keeps of x, bool of its shape, and the factor that keeps the mean."""
+    if x.device.type != "cpu":
+        return torch.rand_like(x, dtype=torch.float32) >= p, 1 / (1 - p)
     threshold = min(255, max(1, round(p * 256)))
     draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-    keep = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
-    return x * keep.to(x.dtype).mul_(256 / (256 - threshold))
+    return draws.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold, 256 / (256 - threshold)

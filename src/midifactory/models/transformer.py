@@ -1,52 +1,118 @@
-"""A decoder-only transformer: pre-norm, GELU, rotary positions, causal attention.
+"""Decoder-only transformers: pre-norm blocks of causal attention and a feed-forward or a mixture of experts.
 
-Vaswani et al. 2017 for the block, Radford et al. 2019 (GPT-2) for pre-norm and initialisation, Su et al. 2021
-(RoFormer) for rotary positions. Legend: B rows, T new tokens, L tokens in all, V vocabulary, D d_model, H heads,
-K = D / H head size.
+Vaswani et al. 2017 for the block, Radford et al. 2019 (GPT-2) for pre-norm and initialisation.
+
+Legend: B rows, T new tokens, L columns in all, C prefix columns, V vocabulary, D d_model, H heads, G heads of keys and
+values, K = D / H head size, k experts of a token.
 """
 
-from dataclasses import dataclass, field
-from typing import cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from midifactory.models.attention import Attention
 from midifactory.models.inputs import TokenInput
-from midifactory.models.interface import Conditions, Output, SequenceModel, causal_check, dropout
+from midifactory.models.interface import Conditions, Output, PlaceReader, SequenceModel, causal_check, dropout
+from midifactory.models.layers import (
+    FEED_FORWARDS,
+    NORMS,
+    FeedForward,
+    Step,
+    default_width,
+    make_norm,
+    norm_step,
+)
+from midifactory.models.moe import Experts, Routing
+from midifactory.models.positions import POSITIONS, Positions, Span
+
+INITIALISATIONS = ("gpt2", "xavier")
+BlockStep = Callable[[Tensor, Span, Tensor, Tensor], Tensor]
 
 
 @dataclass
 class KeyValueCache:
     """Keys and values in static buffers, and how much of them is filled.
 
-    keys, values: one (B, H, capacity, K) per layer. `padding` (B,) or None: tokens at the start of each row that
-    are no music and are not attended to. `weights`: each block's, in the order in which a decoding step uses them.
+    keys, values: one (B, G, C + capacity, K) per layer. prefix: C. length: columns that are filled, the prefix's
+    included. padding: (B,) or None: tokens at the start of each row that are no music and are not attended to.
+    steps: what each block does to one more token, and the norm after them. readers: the states of TokenInput's reader
+    of places.
     """
 
     keys: list[Tensor]
     values: list[Tensor]
+    prefix: int
+    padding: Tensor | None
+    steps: tuple[list[BlockStep], Step]
+    readers: list[Any]
     length: int = 0
-    padding: Tensor | None = None
-    weights: list[tuple[Tensor, ...]] = field(default_factory=list)
 
     @property
     def capacity(self) -> int:
         """Tokens a row can hold."""
-        return self.keys[0].shape[2]
+        return self.keys[0].shape[2] - self.prefix
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward, each added to the residual stream."""
+
+    def __init__(
+        self,
+        norm_attention: nn.LayerNorm | nn.RMSNorm,
+        attention: Attention,
+        norm_feed_forward: nn.LayerNorm | nn.RMSNorm,
+        feed_forward: FeedForward | Experts,
+        dropout: float,
+    ):
+        super().__init__()
+        self.norm_attention, self.attention = norm_attention, attention
+        self.norm_feed_forward, self.feed_forward = norm_feed_forward, feed_forward
+        self.dropout = dropout
+
+    def forward(
+        self, x: Tensor, span: Span, cache: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Routing | None]:
+        """x (B, T, D) -> (B, T, D), and which way a mixture of experts sent its tokens."""
+        x = x + dropout(self.attention(self.norm_attention(x), span, cache), self.dropout, self.training)
+        hidden, routing = self.norm_feed_forward(x), None
+        if isinstance(self.feed_forward, Experts):
+            hidden, routing = self.feed_forward(hidden)
+        else:
+            hidden = self.feed_forward(hidden)
+        return x + dropout(hidden, self.dropout, self.training), routing
+
+    def step(self) -> BlockStep:
+        """`forward` for one more token of each row: a function of x (B, D), span, keys and values (B, G, L, K)."""
+        norm_attention, norm_feed_forward = norm_step(self.norm_attention), norm_step(self.norm_feed_forward)
+        attend, feed_forward = self.attention.step(), self.feed_forward.step()
+
+        def step(x: Tensor, span: Span, keys: Tensor, values: Tensor) -> Tensor:
+            x = x + attend(norm_attention(x), span, keys, values)
+            return x + feed_forward(norm_feed_forward(x))
+
+        return step
 
 
 class Transformer(SequenceModel):
-    """The default model. Memory of a cached row: 2 x layers x capacity x d_model numbers.
+    """The default model. Memory of a cached row: 2 x layers x capacity x d_model numbers, or kv_heads / heads of that.
 
-    attention_dropout is apart from `dropout` (embedding and residual branches) and off, since with it torch's CPU
-    attention materialises all T x T weights. Raises ValueError where the sizes do not
-    fit together or ids exceed `context`.
+    positions: see models/positions.py; max_distance: beyond it, relative positions share one vector; None for
+    `context`. kv_heads: None for `heads`. d_ff: None for four times d_model, or two thirds of that with swiglu.
+    bias: of linear layers and LayerNorms. embedding_dropout, residual_dropout: None for `dropout`; attention_dropout
+    is apart from it. activation_checkpointing: compute a block anew in the backward pass instead of keeping what it
+    computed (Chen et al. 2016). experts: 0 for a plain feed-forward; the keywords after it are those of a mixture
+    (models/moe.py), whose losses come weighted and summed over the layers, in training alone; padding at the end of
+    rows is routed and counted like music. The last four keywords are those of TokenInput.
+
+    Raises ValueError where sizes do not fit together, for unknown options, and for more tokens than `context`.
     """
 
     context: int
-    cos: Tensor
-    sin: Tensor
 
     def __init__(
         self,
@@ -56,178 +122,207 @@ class Transformer(SequenceModel):
         layers: int = 4,
         d_ff: int | None = None,
         context: int = 1024,
-        dropout: float = 0.1,
-        attention_dropout: float = 0.0,
-        tie_embeddings: bool = True,
+        positions: Literal["rotary", "relative", "alibi", "sinusoidal", "learned", "none"] = "rotary",
         rotary_base: float = 10_000.0,
+        max_distance: int | None = None,
+        kv_heads: int | None = None,
+        norm: Literal["layer", "rms"] = "layer",
+        feed_forward: Literal["gelu", "swiglu"] = "gelu",
+        bias: bool = True,
+        initialisation: Literal["gpt2", "xavier"] = "gpt2",
+        tie_embeddings: bool = True,
+        dropout: float = 0.1,
+        embedding_dropout: float | None = None,
+        residual_dropout: float | None = None,
+        attention_dropout: float = 0.0,
+        activation_checkpointing: bool = False,
+        experts: int = 0,
+        experts_per_token: int = 2,
+        capacity_factor: float | None = None,
+        balance_loss: float = 0.01,
+        router_z_loss: float = 0.001,
+        places: PlaceReader | None = None,
+        condition_sizes: Sequence[int] = (),
+        condition_mode: Literal["added", "prefix"] = "added",
+        latent_size: int = 0,
     ):
         super().__init__()
-        if d_model % heads or (d_model // heads) % 2:
-            raise ValueError(
-                f"d_model={d_model} does not divide into {heads} heads of an even size; "
-                "set model.d_model to a multiple of 2 x model.heads"
-            )
-        self.vocab_size, self.context = vocab_size, context
-        self.heads, self.dropout = heads, dropout
-        self.inputs = TokenInput(vocab_size, d_model)
+        kv_heads = heads if kv_heads is None else kv_heads
+        embedding_dropout = dropout if embedding_dropout is None else embedding_dropout
+        residual_dropout = dropout if residual_dropout is None else residual_dropout
+        for name, value, known in (
+            ("positions", positions, POSITIONS),
+            ("norm", norm, NORMS),
+            ("feed_forward", feed_forward, FEED_FORWARDS),
+            ("initialisation", initialisation, INITIALISATIONS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name}={value}: unknown; choose one of {', '.join(known)}")
+        for name, share in (
+            ("embedding_dropout", embedding_dropout),
+            ("residual_dropout", residual_dropout),
+            ("attention_dropout", attention_dropout),
+        ):
+            if not 0 <= share < 1:
+                raise ValueError(f"{name}={share}: must be at least 0 and below 1")
+        _check_heads(d_model, heads, kv_heads, positions)
+        _check_experts(experts, experts_per_token, capacity_factor)
+        greatest = context if max_distance is None else max_distance
+        if greatest < 1:
+            raise ValueError(f"max_distance={max_distance}: must be at least 1; null for the context's")
+
+        self.vocab_size, self.context, self.heads, self.kv_heads = vocab_size, context, heads, kv_heads
+        self.embedding_dropout, self.activation_checkpointing = embedding_dropout, activation_checkpointing
+        self.balance_loss, self.router_z_loss = balance_loss, router_z_loss
+        self.inputs = TokenInput(vocab_size, d_model, places, condition_sizes, condition_mode, latent_size)
+        prefix = self.inputs.prefix_length
+        greatest = min(greatest, prefix + context - 1)
+        self.positions = Positions(positions, context, prefix, d_model, heads, rotary_base, greatest)
+
+        expert = partial(FeedForward, d_model, d_ff or default_width(d_model, feed_forward), feed_forward, bias)
+        distances = greatest + 1 if positions == "relative" else 0
         self.blocks = nn.ModuleList(
-            Block(d_model, heads, d_ff or 4 * d_model, dropout, attention_dropout) for _ in range(layers)
+            Block(
+                make_norm(norm, d_model, bias),
+                Attention(d_model, heads, kv_heads, distances, attention_dropout, bias),
+                make_norm(norm, d_model, bias),
+                Experts(expert, d_model, experts, experts_per_token, capacity_factor) if experts else expert(),
+                residual_dropout,
+            )
+            for _ in range(layers)
         )
-        self.norm = nn.LayerNorm(d_model)
+        self.norm = make_norm(norm, d_model, bias)
         self.head = nn.Linear(d_model, vocab_size, bias=False)
         self.initialise(layers)
+        if initialisation == "xavier":
+            xavier(self.blocks)
         if tie_embeddings:
             self.head.weight = self.inputs.tokens.weight
-        cos, sin = rotary_table(context, d_model // heads, rotary_base)
-        self.register_buffer("cos", cos, persistent=False)
-        self.register_buffer("sin", sin, persistent=False)
 
     def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> KeyValueCache:
         """An empty cache; capacity at most `context`."""
-        causal_check(capacity, self.context, "context")
-        width = self.inputs.tokens.embedding_dim
-        shape = (batch_size, self.heads, capacity, width // self.heads)
-        like = self.inputs.tokens.weight
+        causal_check(capacity, self.context, "context", "ask for a smaller capacity")
+        like, prefix = self.inputs.tokens.weight, self.inputs.prefix_length
+        shape = (batch_size, self.kv_heads, prefix + capacity, like.shape[1] // self.heads)
         keys, values = ([like.new_zeros(shape) for _ in self.blocks] for _ in range(2))
-        weights = [block.weights() for block in cast(list[Block], self.blocks)]
-        return KeyValueCache(keys, values, padding=padding, weights=weights)
+        padding = None if padding is None else padding.to(like.device)
+        steps = [block.step() for block in cast(list[Block], self.blocks)], norm_step(self.norm)
+        return KeyValueCache(keys, values, prefix, padding, steps, self.inputs.start(batch_size))
 
     def forward(self, ids: Tensor, state: KeyValueCache | None = None, conditions: Conditions | None = None) -> Output:
-        """ids (B, T) -> logits (B, T, V); with a cache the T tokens are appended to it in place."""
-        start = state.length if state else 0
-        end = start + ids.shape[1]
-        causal_check(end, state.capacity if state else self.context, "cache" if state else "context")
-        rotation = self.cos[start:end], self.sin[start:end]  # (T, 1, 1, K) each
-        mask = _padding_mask(state, start, end) if state else None
-        if state and ids.shape[1] == 1 and not (self.training or torch.is_grad_enabled()):
-            return Output(self.next(ids[:, 0], state, mask)[:, None], state)
-        x = dropout(self.inputs(ids, [], conditions), self.dropout, self.training)  # (B, T, D)
-        for index, block in enumerate(self.blocks):
-            x = block(x, rotation, state, index, mask)
-        if state:
-            state.length = end
-        return Output(self.head(self.norm(x)), state)
+        """ids (B, T) -> logits (B, T, V); with a cache the T tokens are appended to it in place.
 
-    def next(self, ids: Tensor, state: KeyValueCache, mask: Tensor | None) -> Tensor:
-        """One more token per row, ids (B,) -> logits (B, V): `forward`'s arithmetic without its modules.
-
-        While decoding, calling some forty modules and finding their weights costs as much as their small products.
+        A mixture of experts names those chosen in its statistics, but for a single token that is appended to a cache.
         """
-        position, width = state.length, (self.inputs.tokens.embedding_dim,)
-        rotation = self.cos[position], self.sin[position]  # (1, 1, K) each
-        x = F.embedding(ids, self.inputs.tokens.weight)  # (B, D)
-        for weights, keys, values in zip(state.weights, state.keys, state.values, strict=True):
-            scale, shift, qkv, qkv_bias, out, out_bias, *feed_forward = weights
-            hidden = torch.layer_norm(x, width, scale, shift)
-            split = affine(hidden, qkv, qkv_bias).view(len(x), 3, self.heads, -1)  # (B, 3, H, K)
-            qk = rotate(split[:, :2], *rotation)  # (B, 2, H, K)
-            keys.select(2, position).copy_(qk[:, 1])
-            values.select(2, position).copy_(split[:, 2])
-            heads = F.scaled_dot_product_attention(
-                qk[:, 0].unsqueeze(2), keys.narrow(2, 0, position + 1), values.narrow(2, 0, position + 1), mask
-            )  # (B, H, 1, K)
-            x = x + affine(heads.reshape(x.shape), out, out_bias)
-            scale, shift, rise, rise_bias, fall, fall_bias = feed_forward
-            hidden = F.gelu(affine(torch.layer_norm(x, width, scale, shift), rise, rise_bias))
-            x = x + affine(hidden, fall, fall_bias)
-        state.length = position + 1
-        return F.linear(torch.layer_norm(x, width, self.norm.weight, self.norm.bias), self.head.weight)
+        fresh = state is None or state.length == 0
+        prefix = self.inputs.prefix(len(ids), conditions) if fresh else None  # (B, C, D)
+        readers = self.inputs.start(len(ids)) if state is None else state.readers
+        x, routings = self._read(self.inputs(ids, readers, conditions), state, prefix)
+        output = Output(self.head(x), state)
+        if routings:
+            output.statistics["experts"] = torch.stack([routing.chosen for routing in routings])[:, :, -ids.shape[1] :]
+        if routings and self.training:
+            output.losses = {
+                "balance_loss": self.balance_loss * torch.stack([routing.balance_loss for routing in routings]).sum(),
+                "router_z_loss": self.router_z_loss * torch.stack([routing.z_loss for routing in routings]).sum(),
+            }
+        return output
+
+    def trunk(self, x: Tensor, state: KeyValueCache | None = None) -> tuple[Tensor, KeyValueCache | None]:
+        """Inputs (B, T, D), embedded -> what the head reads, (B, T, D), and the cache; models/notes.py uses it."""
+        return self._read(x, state, None)[0], state
+
+    @torch.no_grad()
+    def attention_maps(self, ids: Tensor, conditions: Conditions | None = None) -> list[Tensor]:
+        """ids (B, T) -> the attention weights of each layer, (B, H, T, T): rows look, columns are looked at.
+
+        Those that `forward` uses in eval mode, of any kind of positions. A row adds up to 1, or to less where it looks
+        at prefix positions, which are cut off.
+        """
+        training, maps = self.training, list[Tensor]()
+        self.eval()
+        try:
+            x = self.inputs(ids, self.inputs.start(len(ids)), conditions)  # (B, T, D)
+            self._read(x, None, self.inputs.prefix(len(ids), conditions), maps)
+        finally:
+            self.train(training)
+        return [weights[..., -ids.shape[1] :, -ids.shape[1] :] for weights in maps]
+
+    def _read(
+        self, x: Tensor, state: KeyValueCache | None, prefix: Tensor | None, maps: list[Tensor] | None = None
+    ) -> tuple[Tensor, list[Routing]]:
+        """Embedded tokens x (B, T, D) -> the same after all blocks, and their routings; `maps` takes weights."""
+        new = x.shape[1]
+        start = state.length if state is not None else 0
+        end = start + new + (prefix.shape[1] if prefix is not None else 0)
+        tokens = end - self.inputs.prefix_length
+        if state is not None:
+            causal_check(tokens, state.capacity, "cache", "ask new_state for a greater capacity")
+        else:
+            causal_check(tokens, self.context, "context", f"give fewer, or set model.context={tokens} and train anew")
+        padding = state.padding if state is not None else None
+        added = self.positions.added(start, end, padding, x.device)
+        x = x if added is None else x + added
+        if state is not None and end == start + 1 and not (self.training or torch.is_grad_enabled()):
+            return self._step(x[:, 0], state)[:, None], []
+        if prefix is not None:
+            x = torch.cat((prefix, x), 1)  # (B, C + T, D)
+        x = dropout(x, self.embedding_dropout, self.training)
+        span = self.positions.span(start, end, padding, x.device, explicit=maps is not None)
+        routings = []
+        for index, block in enumerate(cast(list[Block], self.blocks)):
+            if maps is not None:
+                maps.append(block.attention.weights(block.norm_attention(x), span))
+            if state is not None:
+                filled = state.keys[index].narrow(2, 0, end), state.values[index].narrow(2, 0, end)
+                x, routing = block(x, span, filled)
+            elif self.activation_checkpointing and self.training:
+                x, routing = checkpoint(block, x, span, use_reentrant=False)
+            else:
+                x, routing = block(x, span)
+            if routing is not None:
+                routings.append(routing)
+        if state is not None:
+            state.length = end
+        return self.norm(x)[:, -new:], routings
+
+    def _step(self, x: Tensor, state: KeyValueCache) -> Tensor:
+        """One more token of each row, (B, D) -> (B, D): `_read`'s arithmetic without its modules."""
+        start, end = state.length, state.length + 1
+        span = self.positions.span_of_one(start, state.padding, x.device)
+        steps, norm = state.steps
+        for step, keys, values in zip(steps, state.keys, state.values, strict=True):
+            x = step(x, span, keys.narrow(2, 0, end), values.narrow(2, 0, end))
+        state.length = end
+        return norm(x)
 
 
-def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """F.linear of x (B, D); for a single row as the product of a matrix and a vector, which is faster on a CPU."""
-    return torch.addmv(bias, weight, x[0])[None] if len(x) == 1 else F.linear(x, weight, bias)
+def xavier(module: nn.Module) -> None:
+    """Uniform with the variance 2 / (inputs + outputs) for every linear layer (Glorot and Bengio 2010).
 
-
-class Block(nn.Module):
-    """Pre-norm attention and feed-forward, each added to the residual stream."""
-
-    def __init__(self, d_model: int, heads: int, d_ff: int, dropout: float, attention_dropout: float):
-        super().__init__()
-        self.heads, self.dropout, self.attention_dropout = heads, dropout, attention_dropout
-        self.norm_attention = nn.LayerNorm(d_model)
-        self.qkv = nn.Linear(d_model, 3 * d_model)
-        self.attention_residual = nn.Linear(d_model, d_model)
-        self.norm_feed_forward = nn.LayerNorm(d_model)
-        self.feed_forward = nn.Linear(d_model, d_ff)
-        self.feed_forward_residual = nn.Linear(d_ff, d_model)
-
-    def forward(
-        self,
-        x: Tensor,
-        rotation: tuple[Tensor, Tensor],
-        cache: KeyValueCache | None,
-        layer: int,
-        mask: Tensor | None,
-    ) -> Tensor:
-        """x (B, T, D) -> (B, T, D)."""
-        x = x + dropout(self.attend(self.norm_attention(x), rotation, cache, layer, mask), self.dropout, self.training)
-        hidden = F.gelu(self.feed_forward(self.norm_feed_forward(x)))
-        return x + dropout(self.feed_forward_residual(hidden), self.dropout, self.training)
-
-    def weights(self) -> tuple[Tensor, ...]:
-        """Scale and shift or matrix and bias of each part, in the order of `forward`."""
-        parts = (
-            *(self.norm_attention, self.qkv, self.attention_residual),
-            *(self.norm_feed_forward, self.feed_forward, self.feed_forward_residual),
-        )
-        return tuple(weight for part in parts for weight in (part.weight, part.bias))
-
-    def attend(
-        self,
-        x: Tensor,
-        rotation: tuple[Tensor, Tensor],
-        cache: KeyValueCache | None,
-        layer: int,
-        mask: Tensor | None,
-    ) -> Tensor:
-        """Causal self-attention of x (B, T, D), over the cache too where there is one."""
-        batch, new, width = x.shape
-        qkv = self.qkv(x).view(batch, new, 3, self.heads, width // self.heads)  # (B, T, 3, H, K)
-        qk = rotate(qkv[:, :, :2], *rotation)  # (B, T, 2, H, K)
-        query, key = qk.permute(2, 0, 3, 1, 4)  # (B, H, T, K) each
-        value = qkv[:, :, 2].transpose(1, 2)  # (B, H, T, K)
-        causal = new > 1
-        if cache is not None:
-            start, end = cache.length, cache.length + new
-            keys, values = cache.keys[layer], cache.values[layer]
-            keys.narrow(2, start, new).copy_(key)
-            values.narrow(2, start, new).copy_(value)
-            # Attention over the filled part only: a full static buffer would cost its whole capacity each step.
-            key, value = keys.narrow(2, 0, end), values.narrow(2, 0, end)
-        drop = self.attention_dropout if self.training else 0.0
-        heads = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, dropout_p=drop, is_causal=causal and mask is None
-        )  # (B, H, T, K)
-        return self.attention_residual(heads.transpose(1, 2).reshape(batch, new, width))
-
-
-def rotary_table(length: int, head_size: int, base: float) -> tuple[Tensor, Tensor]:
-    """cos and signed sin of position x frequency, (length, 1, 1, head_size) each (Su et al. 2021, eq. 34).
-
-    Both halves of a head turn by the same angles; the first half's sine is negative, see `rotate`.
+    Queries, keys and values are one matrix here, as in torch.nn.MultiheadAttention.
     """
-    frequencies = base ** (-torch.arange(0, head_size, 2, dtype=torch.float64) / head_size)
-    angles = torch.outer(torch.arange(length, dtype=torch.float64), frequencies)
-    cos, sin = angles.cos().float(), angles.sin().float()
-    return torch.cat((cos, cos), -1)[:, None, None], torch.cat((-sin, sin), -1)[:, None, None]
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.xavier_uniform_(part.weight)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the pairs (x[i], x[i + K/2]) of x (..., H, K) by the angle of their position."""
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
+def _check_heads(d_model: int, heads: int, kv_heads: int, positions: str) -> None:
+    even, factor = (" of an even size", "2 x ") if positions == "rotary" else ("", "")
+    if heads < 1 or d_model % heads or (even and (d_model // heads) % 2):
+        raise ValueError(
+            f"d_model={d_model} does not divide into {heads} heads{even}; "
+            f"set model.d_model to a multiple of {factor}model.heads"
+        )
+    if kv_heads < 1 or heads % kv_heads:
+        fitting = ", ".join(str(number) for number in range(1, heads + 1) if heads % number == 0)
+        raise ValueError(f"kv_heads={kv_heads} does not divide heads={heads}; set model.kv_heads to one of {fitting}")
 
 
-def _padding_mask(cache: KeyValueCache, start: int, end: int) -> Tensor | None:
-    """(B, 1, T, L) bool, True where attention may look; None where plain causal attention says it all."""
-    if cache.padding is None and (start == 0 or end - start == 1):
-        return None
-    device = cache.keys[0].device
-    keys = torch.arange(end, device=device)
-    causal = keys[None, :] <= torch.arange(start, end, device=device)[:, None]  # (T, L)
-    if cache.padding is None:
-        return causal[None, None]
-    real = keys[None, :] >= cache.padding[:, None].to(device)  # (B, L)
-    # A padding position may see itself: a row of nothing but -inf would be NaN.
-    itself = keys[None, :] == torch.arange(start, end, device=device)[:, None]
-    return ((causal[None] & real[:, None]) | itself[None])[:, None]
+def _check_experts(experts: int, per_token: int, capacity_factor: float | None) -> None:
+    if experts < 0:
+        raise ValueError(f"experts={experts}: must be at least 1, or 0 for a plain feed-forward")
+    if experts and not 1 <= per_token <= experts:
+        raise ValueError(f"experts_per_token={per_token}: must be between 1 and model.experts={experts}")
+    if capacity_factor is not None and capacity_factor <= 0:
+        raise ValueError(f"capacity_factor={capacity_factor}: must be above 0, or null to drop no token")

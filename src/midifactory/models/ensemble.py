@@ -1,0 +1,75 @@
+"""Several models of one kind whose probabilities are averaged: on little data, much of their error is chance.
+
+Legend: B rows, T tokens, V vocabulary, M members.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from midifactory.models.interface import Conditions, Output, SequenceModel
+from midifactory.targets import load_class
+
+
+class Ensemble(SequenceModel):
+    """`members` models of the class named `member`, each made from its own random weights with the other keywords.
+
+    The average of the members' probabilities is what is evaluated and composed with (a deep ensemble, Lakshminarayanan
+    et al. 2017). In training every row goes to one member, drawn anew each time, so that an epoch costs as much as that
+    of one model: `data.batch_size` is to be at least `members`, and the epochs as many times as many. Evaluation costs
+    `members` times one model's. Raises ValueError for less than one member, and whatever the members raise.
+    """
+
+    def __init__(self, vocab_size: int, member: str, members: int = 4, **keywords: Any):
+        super().__init__()
+        if members < 1:
+            raise ValueError(f"members={members}: must be at least 1")
+        kind = load_class(member, SequenceModel, "model.member")
+        self.members = nn.ModuleList(kind(vocab_size=vocab_size, **keywords) for _ in range(members))
+        self.vocab_size, self.context = vocab_size, self._all()[0].context
+
+    def anneal(self, step: int) -> None:
+        """Hand the step on to the members."""
+        for member in self._all():
+            member.anneal(step)
+
+    def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> list[Any]:
+        """The members' empty states."""
+        return [member.new_state(batch_size, capacity, padding) for member in self._all()]
+
+    def forward(self, ids: Tensor, state: list[Any] | None = None, conditions: Conditions | None = None) -> Output:
+        """ids (B, T) -> logits (B, T, V): log-probabilities of the average; in training those of each row's member."""
+        if self.training:
+            return self._by_rows(ids, conditions)
+        outputs = [
+            member(ids, None if state is None else state[index], conditions) for index, member in enumerate(self._all())
+        ]
+        nats = torch.stack([output.logits.log_softmax(-1) for output in outputs])  # (M, B, T, V)
+        return Output(nats.logsumexp(0) - math.log(len(outputs)), None if state is None else [o.state for o in outputs])
+
+    def _by_rows(self, ids: Tensor, conditions: Conditions | None) -> Output:
+        order = torch.randperm(len(ids), device=ids.device)  # since a batch's rows come by length
+        logits, losses = [], dict[str, Tensor]()
+        parts = order.tensor_split(len(self.members))
+        for member, rows in zip(self._all(), parts, strict=True):
+            if not len(rows):
+                continue
+            output = member(ids[rows], None, _select(conditions, rows))
+            logits.append(output.logits)
+            for name, loss in output.losses.items():
+                losses[name] = losses.get(name, loss.new_zeros(())) + loss * len(rows) / len(ids)
+        return Output(torch.cat(logits)[order.argsort()], losses=losses)
+
+    def _all(self) -> Sequence[SequenceModel]:
+        return list(self.members)  # type: ignore[arg-type]
+
+
+def _select(conditions: Conditions | None, rows: Tensor) -> Conditions | None:
+    if conditions is None:
+        return None
+    labels, latent = (part if part is None else part[rows] for part in (conditions.labels, conditions.latent))
+    return replace(conditions, labels=labels, latent=latent)

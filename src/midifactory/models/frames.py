@@ -1,0 +1,203 @@
+"""A transformer over frames: one position for each step of a grid of voices, and a small network for its cells.
+
+A frame is K tokens that stand for one moment. Attention sees one position for each frame, a quarter of the tokens for
+four voices; within a frame each cell is foretold from what attention found and from the cells before it, as in
+RQ-Transformer (Lee et al. 2022) and MEGABYTE (Yu et al. 2023). What the pitches are to each other is read by the
+places (tokens/grid.py), and logits are added up by pitch, by interval from the voice's last pitch and by interval from
+each cell of the frame, so that what is learnt in one key holds in the others.
+
+Legend: B rows, T tokens, S frames, K cells of a frame, F features of which M are of the frame, D d_model, V vocabulary,
+P pitches, R pitches that intervals are counted from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from midifactory.models.inputs import TokenInput
+from midifactory.models.interface import Conditions, Output, PlaceReader, SequenceModel, dropout
+from midifactory.models.layers import FeedForward
+from midifactory.models.transformer import KeyValueCache, Transformer, xavier
+
+_FIRST_CAPACITY = 256  # frames that a cache has room for at first
+
+
+class FramePlaces(PlaceReader):
+    """A reader of places that knows frames.
+
+    frame: K. frame_features: M, the last ones. The first R = `references` features are pitches, 0 .. P - 1, or more
+    where there is none. Ids from `first_cell` on are cells, those from `first_pitch` on the P `pitches`, rising.
+    """
+
+    frame: int
+    frame_features: int
+    references: int
+    first_cell: int
+    first_pitch: int
+    pitches: int
+
+
+@dataclass
+class FrameState:
+    """What rows have read.
+
+    trunk: the cache of the frames. known: (B, 1, D), what attention found for the frame that is being written. read:
+    (B,) cells so far.
+    """
+
+    readers: list[Any]
+    trunk: KeyValueCache
+    known: Tensor | None = None
+    read: Tensor | None = None
+
+
+class FrameTransformer(SequenceModel):
+    """For `tokenizer=voice_grid`, whose places it needs.
+
+    Pieces are read whole: `context` is None, the keyword of that name the most tokens that a row may have. heads and
+    layers are those of the Transformer over frames, d_model and dropout its and the cells'; cell_layers: feed-forwards
+    for each cell. condition_sizes and latent_size are those of TokenInput. A row may begin with one special token
+    (BOS) and then holds cells; what follows the cells is padding. Raises ValueError for places without frames, prefix
+    conditions and longer rows, and where rows of one state begin with BOS and others do not.
+    """
+
+    context: None
+
+    def __init__(
+        self,
+        vocab_size: int,
+        d_model: int = 128,
+        heads: int = 4,
+        layers: int = 4,
+        cell_layers: int = 2,
+        context: int = 16_384,
+        dropout: float = 0.3,
+        places: Any = None,
+        condition_sizes: Sequence[int] = (),
+        condition_mode: Literal["added", "prefix"] = "added",
+        latent_size: int = 0,
+    ):
+        super().__init__()
+        if not hasattr(places, "frame_features"):
+            raise ValueError("it needs a grid of voices; set tokenizer=voice_grid and model.musical_embeddings=true")
+        if condition_mode != "added":
+            raise ValueError(f"condition_mode={condition_mode}: frames take no prefix; set it to added")
+        self.vocab_size, self.context, self.dropout = vocab_size, None, dropout
+        self.reader: FramePlaces = places
+        split = len(places.sizes) - places.frame_features
+        # Its table of one token is the frame that stands before the first one.
+        self.trunk = Transformer(
+            1,
+            d_model,
+            heads,
+            layers,
+            context=context // places.frame + 1,
+            initialisation="xavier",
+            dropout=dropout,
+            condition_sizes=condition_sizes,
+            latent_size=latent_size,
+        )
+        self.of_frame = Tables(places.sizes[split:], d_model)
+        self.of_cell = Tables(places.sizes[:split] * places.frame, d_model)
+        self.cells = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(d_model), FeedForward(d_model, 4 * d_model, "gelu", True))
+            for _ in range(cell_layers)
+        )
+        xavier(self.cells)
+        self.norm = nn.LayerNorm(d_model)
+        self.head = nn.Linear(d_model, vocab_size)
+        self.intervals = nn.Linear(d_model, places.references * (2 * places.pitches - 1))
+        for layer in (self.head, self.intervals):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+    @property
+    def inputs(self) -> TokenInput:
+        """What holds the embeddings of conditions."""
+        return self.trunk.inputs
+
+    def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> FrameState:
+        """An empty state, which grows as it must, whatever the capacity."""
+        if padding is not None:
+            raise ValueError("frames cannot be told of padding at the start of a row")
+        readers = [self.reader.start() for _ in range(batch_size)]
+        return FrameState(readers, self.trunk.new_state(batch_size, min(_FIRST_CAPACITY, self.trunk.context)))
+
+    def forward(self, ids: Tensor, state: FrameState | None = None, conditions: Conditions | None = None) -> Output:
+        """ids (B, T) -> logits (B, T, V)."""
+        rows, length = ids.shape
+        readers = [self.reader.start() for _ in range(rows)] if state is None else state.readers
+        places = self.reader.read(ids.cpu(), readers).to(ids.device)  # (B, T, F)
+        split = places.shape[-1] - self.reader.frame_features
+        opening = self.trunk.inputs(ids.new_zeros(rows, 1), [], conditions)  # (B, 1, D)
+
+        frame, column = self.reader.frame, torch.arange(length, device=ids.device)
+        before = (ids[:, 0] >= self.reader.first_cell).long() - 1 if state is None or state.read is None else state.read
+        read = before[:, None] + 1 + column  # (B, T) cells that are read
+        first = -read[:, 0] % frame  # (B,) the column that begins a frame
+        if state is not None and bool((first != first[0]).any()):
+            raise ValueError("the rows of one state must all begin with BOS, or all without")
+        count = max(0, (length - int(first.min()) + frame - 1) // frame)
+        known = opening if state is None or state.known is None else state.known  # (B, 1, D)
+        if count:
+            # A row that begins later may have one frame less: its last column stands in, which no cell of it reads.
+            begins = (first[:, None] + frame * torch.arange(count, device=ids.device)).clamp(max=length - 1)  # (B, S)
+            features = places[..., split:].gather(1, begins[..., None].expand(-1, -1, self.reader.frame_features))
+            x = self.of_frame(features) + opening  # (B, S, D)
+            found = self.trunk.trunk(x, None if state is None else self._room(state.trunk, count))[0]
+            known = torch.cat((known, found), 1)  # (B, 1 + S, D)
+        if state is not None:
+            state.known, state.read = known[:, -1:], read[:, -1]
+
+        which = (column - first[:, None] + frame) // frame  # (B, T)
+        x = known.gather(1, which[..., None].expand(-1, -1, known.shape[-1]))  # (B, T, D)
+        voice = read % frame
+        return Output(self._cells(x, places[..., :split], voice), state)
+
+    def _cells(self, x: Tensor, places: Tensor, voice: Tensor) -> Tensor:
+        """x (B, T, D) known of the frames, the cells' own features (B, T, F - M), voice (B, T) -> (B, T, V)."""
+        x = dropout(x + self.of_cell(places, voice), self.dropout, self.training)
+        for layer in self.cells:
+            x = x + dropout(layer(x), self.dropout, self.training)
+        x = dropout(self.norm(x), self.dropout, self.training)
+        reader = self.reader
+        pitches = torch.arange(reader.pitches, device=x.device)
+        sums = x.new_zeros(*x.shape[:2], reader.pitches)  # (B, T, P)
+        for index, part in enumerate(self.intervals(x).chunk(reader.references, -1)):  # (B, T, 2 P - 1)
+            origin = places[..., index, None]  # (B, T, 1)
+            interval = pitches - origin.clamp(max=reader.pitches - 1) + reader.pitches - 1
+            sums = sums + part.gather(-1, interval) * (origin < reader.pitches)
+        beyond = self.vocab_size - reader.first_pitch - reader.pitches
+        return self.head(x) + F.pad(sums, (reader.first_pitch, beyond))
+
+    def _room(self, cache: KeyValueCache, count: int) -> KeyValueCache:
+        """The cache, made longer where `count` more frames do not fit."""
+        wanted = cache.length + count
+        if wanted > cache.capacity:
+            more = max(wanted, min(2 * cache.capacity, self.trunk.context)) - cache.capacity
+            for kept in (cache.keys, cache.values):
+                kept[:] = [torch.cat((old, old.new_zeros(*old.shape[:2], more, old.shape[3])), 2) for old in kept]
+        return cache
+
+
+class Tables(nn.Module):
+    """The sum of an embedding of each feature. sizes: of the features of all groups, group after group."""
+
+    offsets: Tensor
+
+    def __init__(self, sizes: Sequence[int], d_model: int):
+        super().__init__()
+        # No nn.Embedding, so that its rows decay: most combinations of features are too rare to be trusted far.
+        self.rows = nn.EmbeddingBag(sum(sizes), d_model, mode="sum")
+        nn.init.normal_(self.rows.weight, std=0.04)
+        self.register_buffer("offsets", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
+
+    def forward(self, features: Tensor, group: Tensor | None = None) -> Tensor:
+        """features (B, T, F), of the first group or of `group` (B, T) -> (B, T, D)."""
+        offsets = self.offsets.view(-1, features.shape[-1])  # (groups, F)
+        index = features + (offsets[0] if group is None else offsets[group])
+        return self.rows(index.flatten(0, 1)).view(*features.shape[:2], -1)

@@ -1,0 +1,223 @@
+"""A variational autoencoder over segments (Kingma and Welling 2014; for music Roberts et al. 2018, MusicVAE).
+
+Legend: B rows, T tokens, V vocabulary, D d_model, R hidden size of one direction, Z latent size.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from midifactory.models.attention import Attention
+from midifactory.models.inputs import TokenInput
+from midifactory.models.interface import Conditions, Output, PlaceReader, SequenceModel, dropout
+from midifactory.models.layers import FeedForward
+from midifactory.models.positions import Span, rotary_table
+from midifactory.models.recurrent import Recurrent
+from midifactory.models.transformer import Block, Transformer
+
+_PAD = 0  # MidiTok's first special token; a row that ends in it is padded there
+Kind = Literal["transformer", "lstm", "gru"]
+_KINDS = ("transformer", "lstm", "gru")
+# The noise of a new posterior is a seventh of the prior's: at the prior's own the decoder would learn to ignore it.
+_FIRST_LOG_VARIANCE = -4.0
+
+
+class VAE(SequenceModel):
+    """An encoder that reads a whole segment, a latent of Z numbers with the prior N(0, I), and a causal decoder.
+
+    With `conditions.latent` it is the decoder alone, a model like any other. Without, in training and for
+    likelihoods, it encodes the ids that it is given, draws the latent from their posterior and decodes them; padding
+    at the end of a row (id 0) changes nothing. The last label is not among the ids, so the posterior does not know it.
+
+    encoder, decoder: transformer, lstm or gru, of `d_model`; `layers` are the decoder's, `decoder_options` what else
+    its class takes. token_dropout: the share of tokens that are hidden from the decoder in training, of which only the
+    places stay (word dropout of Bowman et al. 2016). `losses["kl"]` are nats per token: `kl_weight`, rising from 0 over
+    `anneal_steps` (Bowman et al. 2016), times the divergence of the posteriors from the prior, where each number of the
+    latent has `free_bits` nats without cost (Kingma et al. 2016, averaged over the batch). `statistics["kl_nats"]` (B,)
+    is the whole divergence; with the logits' nats it bounds those of a segment from above, on average over the draw.
+
+    The other keywords are those of the decoder. Raises ValueError for sizes and shares that make no model.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        encoder: Kind = "transformer",
+        decoder: Kind = "transformer",
+        d_model: int = 128,
+        layers: int = 2,
+        encoder_layers: int = 1,
+        heads: int = 4,
+        context: int = 1024,
+        dropout: float = 0.1,
+        tie_embeddings: bool = True,
+        decoder_options: Mapping[str, Any] | None = None,
+        latent_size: int = 128,
+        kl_weight: float = 1.0,
+        free_bits: float = 0.0,
+        anneal_steps: int = 0,
+        token_dropout: float = 0.0,
+        places: PlaceReader | None = None,
+        condition_sizes: Sequence[int] = (),
+        condition_mode: Literal["added", "prefix"] = "added",
+    ):
+        super().__init__()
+        for name, kind in (("encoder", encoder), ("decoder", decoder)):
+            if kind not in _KINDS:
+                raise ValueError(f"{name}={kind}: unknown; choose one of {', '.join(_KINDS)}")
+        for name, size, least in (
+            ("latent_size", latent_size, 1),
+            ("encoder_layers", encoder_layers, 1),
+            ("kl_weight", kl_weight, 0),
+            ("free_bits", free_bits, 0),
+            ("anneal_steps", anneal_steps, 0),
+        ):
+            if not least <= size < math.inf:
+                raise ValueError(f"{name}={size}: it must be at least {least}")
+        if not 0 <= token_dropout < 1:
+            raise ValueError(f"token_dropout={token_dropout}: it must lie in [0, 1)")
+        shared: dict[str, Any] = {
+            "d_model": d_model,
+            "layers": layers,
+            "dropout": dropout,
+            "tie_embeddings": tie_embeddings,
+            "places": places,
+            "condition_sizes": condition_sizes,
+            "condition_mode": condition_mode,
+            "latent_size": latent_size,
+            **(decoder_options or {}),
+        }
+        self.decoder: SequenceModel = (
+            Transformer(vocab_size, heads=heads, context=context, **shared)
+            if decoder == "transformer"
+            else Recurrent(vocab_size, cell=decoder, **shared)
+        )
+        self.decoder.inputs.token_dropout = token_dropout
+        self.encoder = (
+            TransformerEncoder(vocab_size, d_model, encoder_layers, heads, dropout, places)
+            if encoder == "transformer"
+            else RecurrentEncoder(vocab_size, encoder, d_model, encoder_layers, dropout, places)
+        )
+        self.posterior = nn.Linear(self.encoder.width, 2 * latent_size)
+        self.vocab_size, self.context, self.latent_size = vocab_size, self.decoder.context, latent_size
+        self.kl_weight, self.free_bits, self.anneal_steps = kl_weight, free_bits, anneal_steps
+        self._share = 1.0
+
+    def anneal(self, step: int) -> None:
+        """The share of `kl_weight` in force: it rises linearly to 1 at step `anneal_steps`."""
+        self._share = min(1.0, step / self.anneal_steps) if self.anneal_steps else 1.0
+
+    def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> Any:
+        """The decoder's."""
+        return self.decoder.new_state(batch_size, capacity, padding)
+
+    def encode(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Segments (B, T) -> mean and log variance of their posteriors, (B, Z) each."""
+        real = (ids != _PAD).flip(1).cumsum(1).flip(1) > 0  # (B, T): a 0 before the end is a token
+        mean, log_variance = self.posterior(self.encoder(ids, real)).chunk(2, -1)
+        return mean, log_variance + _FIRST_LOG_VARIANCE
+
+    def forward(self, ids: Tensor, state: Any = None, conditions: Conditions | None = None) -> Output:
+        """ids (B, T) -> logits (B, T, V).
+
+        Without a latent the noise of the posterior is torch's global one in training; in evaluation all rows and all
+        calls share one draw, so that a likelihood is the same twice and in any batch. Raises ValueError for a state
+        without a latent.
+        """
+        if conditions is not None and conditions.latent is not None:
+            return self.decoder(ids, state, conditions)
+        if state is not None:
+            raise ValueError("a VAE cannot go on from a state without a latent: give conditions.latent")
+        mean, log_variance = self.encode(ids)
+        if self.training:
+            noise = torch.randn_like(mean)
+        else:
+            noise = torch.randn(mean.shape[1], generator=torch.Generator().manual_seed(0)).to(mean)  # (Z,)
+        latent = mean + noise * (0.5 * log_variance).exp()
+        labels = conditions.labels if conditions is not None else None
+        output = self.decoder(ids, None, Conditions(labels, latent))
+        divergence = kl_nats(mean, log_variance)  # (B, Z)
+        costly = divergence.mean(0).clamp(min=self.free_bits).sum() * len(ids) / (ids != _PAD).sum().clamp(min=1)
+        output.losses["kl"] = self.kl_weight * self._share * costly
+        output.statistics["kl_nats"] = divergence.sum(1)
+        return output
+
+
+class TransformerEncoder(nn.Module):
+    """Blocks that look both ways, and a sum over the tokens of what each has to say of the segment."""
+
+    def __init__(
+        self, vocab_size: int, d_model: int, layers: int, heads: int, dropout: float, places: PlaceReader | None
+    ):
+        super().__init__()
+        if d_model % heads or (d_model // heads) % 2:
+            raise ValueError(
+                f"d_model={d_model} does not divide into {heads} heads of an even size; "
+                "set model.d_model to a multiple of 2 x model.heads"
+            )
+        self.width, self.head_size = 4 * d_model, d_model // heads
+        self.inputs = TokenInput(vocab_size, d_model, places)
+        self.blocks = nn.ModuleList(
+            Block(
+                nn.LayerNorm(d_model),
+                Attention(d_model, heads, heads, 0, 0.0, True),
+                nn.LayerNorm(d_model),
+                FeedForward(d_model, 4 * d_model, "gelu", True),
+                dropout,
+            )
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(d_model)
+        self.rise = nn.Linear(d_model, self.width)
+        self.pooled_norm = nn.LayerNorm(self.width)
+
+    def forward(self, ids: Tensor, real: Tensor) -> Tensor:
+        """ids (B, T), real (B, T) bool -> (B, 4 D)."""
+        x = self.inputs(ids, self.inputs.start(len(ids)))  # (B, T, D)
+        cos, sin = rotary_table(ids.shape[1], self.head_size, 10_000.0)
+        # Its first token is seen by a row of nothing else, where nothing but -inf would be NaN.
+        seen = real | (torch.arange(ids.shape[1], device=ids.device) == 0)  # (B, T)
+        span = Span((cos[None].to(x), sin[None].to(x)), seen[:, None, None])
+        for block in self.blocks:
+            x, _ = block(x, span)
+        return self.pooled_norm((F.gelu(self.rise(self.norm(x))) * real[..., None]).sum(1))
+
+
+class RecurrentEncoder(nn.Module):
+    """An LSTM or GRU in each direction; the segment is what both have in mind at their end."""
+
+    def __init__(
+        self,
+        vocab_size: int,
+        cell: Literal["lstm", "gru"],
+        d_model: int,
+        layers: int,
+        dropout: float,
+        places: PlaceReader | None,
+    ):
+        super().__init__()
+        self.width, self.dropout = 2 * d_model, dropout
+        self.inputs = TokenInput(vocab_size, d_model, places)
+        kind = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
+        between = dropout if layers > 1 else 0.0
+        self.layers = kind(d_model, d_model, layers, batch_first=True, dropout=between, bidirectional=True)
+
+    def forward(self, ids: Tensor, real: Tensor) -> Tensor:
+        """ids (B, T), real (B, T) bool -> (B, 2 R)."""
+        # Scaled as in Recurrent, which says why.
+        x = self.inputs(ids, self.inputs.start(len(ids))) * self.inputs.tokens.embedding_dim**0.5  # (B, T, D)
+        x = dropout(x, self.dropout, self.training)
+        lengths = real.sum(1).clamp(min=1).cpu()
+        _, last = self.layers(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+        hidden = last[0] if isinstance(last, tuple) else last  # (2 layers, B, R)
+        return hidden[-2:].transpose(0, 1).flatten(1)  # (2, B, R) -> (B, 2 R)
+
+
+def kl_nats(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """The divergence of N(mean, variance) from N(0, 1), number by number, in the shape of the arguments."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
