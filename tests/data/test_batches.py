@@ -34,11 +34,13 @@ def same(left, right):
 
 
 def test_labels_are_the_next_inputs_and_padding_stands_at_the_end():
-    rows = [(np.array([5, 6, 7, 8, 9]), 2), (np.array([3, 4, 5]), 1)]
+    told = np.array([[3, 0], [1, 2]])
+    rows = [(np.array([5, 6, 7, 8, 9]), 2, told[0]), (np.array([3, 4, 5]), 1, told[1])]
     batch = collate(0, rows)
     assert batch["inputs"].tolist() == [[5, 6, 7, 8], [3, 4, 0, 0]]
     assert batch["labels"].tolist() == [[6, 7, 8, 9], [4, 5, IGNORED, IGNORED]]
     assert batch["notes"].tolist() == [2, 1]
+    assert batch["conditions"].tolist() == [[3, 0], [1, 2]]
 
 
 def test_batches_of_real_pieces_shift_by_one_and_count_their_notes(dataset, tokenizer):
@@ -50,7 +52,7 @@ def test_batches_of_real_pieces_shift_by_one_and_count_their_notes(dataset, toke
         assert torch.equal(labels[:, :-1][inside], inputs[:, 1:][inside])
         assert not (real[:, 1:] & ~real[:, :-1]).any(), "a real token after padding"
         for row, index in enumerate(indices):
-            ids, notes = dataset[index]
+            ids, notes, _ = dataset[index]
             joined = [*inputs[row, : len(ids) - 1].tolist(), labels[row, len(ids) - 2].item()]
             assert joined == ids.tolist()
             types = [tokenizer.types[i] for i in ids]

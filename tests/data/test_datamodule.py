@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -121,7 +122,7 @@ def test_merges_are_learnt_from_training_and_undone_exactly(folder, tmp_path, to
     assert data.longest_segment < plain.longest_segment
     dataset, expected = data.val_dataloader().dataset, plain.val_dataloader().dataset
     for index in range(len(expected)):
-        ids, notes = dataset[index]
+        ids, notes, _ = dataset[index]
         assert (data.tokenizer.to_base_ids(ids).tolist(), notes) == (expected[index][0].tolist(), expected[index][1])
     for piece in data.pieces("test"):
         assert data.tokenizer.to_base_ids(data.model_ids(piece)).tolist() == data.store.ids(piece).tolist()
@@ -182,3 +183,17 @@ def test_what_was_left_by_another_order_of_splits_is_learnt_anew(folder, tmp_pat
     second.setup()
     assert first.pieces("train") != second.pieces("train")
     assert len(list(first.store.folder.glob("bpe-*.json"))) == 2
+
+
+@pytest.mark.parametrize("with_next", [True, False])
+def test_with_the_next_token_every_token_of_a_piece_is_foretold_once(folder, tmp_path, tokenizer, with_next):
+    data = module(folder, tmp_path, tokenizer, segment=Segmentation("bars", 1, with_next=with_next))
+    data.setup()
+    for piece in data.pieces("train"):
+        ids, segments = data.model_ids(piece), data.segment_ids(piece)
+        assert torch.equal(torch.from_numpy(np.concatenate([part[1:] for part in segments])), torch.tensor(ids[1:]))
+    labels = sum(len(segment) - 1 for segment in data.segments("train"))
+    tokens = sum(data.store.pieces[piece].tokens - 1 for piece in data.pieces("train"))
+    left_out = len(data.segments("train")) - len(data.pieces("train"))
+    assert labels == tokens - (0 if with_next else left_out)
+    assert data.segment_settings == {"unit": "bars", "length": 1, "max_tokens": 1024, "align_to_bars": True}

@@ -1,5 +1,8 @@
 """From files to windows of scaled notes."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -34,27 +37,40 @@ def module(root, tmp_path, batch_size=4, seed=0, **codec):
     )
 
 
-@pytest.mark.parametrize(("inputs", "targets", "stride"), [(6, 3, 1), (1, 1, 1), (5, 4, 3), (20, 5, 7)])
+@pytest.mark.parametrize(("inputs", "targets", "stride"), [(6, 3, 1), (1, 1, 1), (5, 4, 3), (20, 5, 7), (30, 40, 40)])
 def test_windows_are_slices_of_one_piece(tmp_path, score_from, inputs, targets, stride):
+    """Of a piece with so many rows of 0 before and after it that every window lies within."""
     files = [(path.name, path) for path in sorted(write(tmp_path / "midi", score_from).iterdir())]
     codec = NoteCodec(num_instruments=2)
     store = build_note_store(files, codec, tmp_path / "store", "hand", progress=False)
     pieces = {name: codec.features(load_score(path)) for name, path in files}
     scaler = Scaler.fit(pieces.values())
     windows = NoteWindows(store, list(pieces), scaler, inputs, targets, stride)
-    expected = [
-        scaler.transform(rows[start : start + inputs + targets]).astype(np.float32)
-        for rows in pieces.values()
-        for start in range(0, len(rows) - inputs - targets + 1, stride)
-    ]
+    expected = []
+    for rows in pieces.values():
+        silence = np.zeros((inputs + targets, 7))
+        padded = np.concatenate([silence[:inputs], scaler.transform(rows), silence])
+        expected += [padded[start : start + inputs + targets] for start in range(0, len(rows), stride)]
     assert len(windows) == len(expected)
-    assert windows.too_short == sum(len(rows) < inputs + targets for rows in pieces.values())
-    for (first, second), rows in zip(windows, expected, strict=True):
-        assert first.dtype == second.dtype == torch.float32
-        assert (first.shape, second.shape) == ((inputs, 7), (targets, 7))
-        np.testing.assert_array_equal(torch.cat([first, second]).numpy(), rows)
+    for window, rows in zip(windows, expected, strict=True):
+        assert window.dtype == torch.float32
+        np.testing.assert_array_equal(window.numpy(), rows.astype(np.float32))
+    assert torch.equal(windows[(3, 1)], windows[1])  # an epoch and an index, as the loader asks
     with pytest.raises(IndexError):
         windows[len(expected)]
+
+
+def test_a_stride_of_the_targets_foretells_each_note_once(tmp_path, score_from):
+    files = [(path.name, path) for path in sorted(write(tmp_path / "midi", score_from).iterdir())]
+    store = build_note_store(files, NoteCodec(num_instruments=2), tmp_path / "store", "hand", progress=False)
+    names = list(store.pieces)
+    scaler = Scaler.fit(store.features(name) for name in names)
+    windows = NoteWindows(store, names, scaler, 6, 4, stride=4)
+    targets = torch.cat([window[6:] for window in windows])
+    notes = targets[targets[:, 5:].sum(1) > 0]
+    due = np.concatenate([scaler.transform(store.features(name)) for name in names])
+    np.testing.assert_array_equal(notes.numpy(), due.astype(np.float32))
+    assert (targets[targets[:, 5:].sum(1) == 0] == 0).all()
 
 
 def test_windows_refuse_lengths_below_one(tmp_path, score_from):
@@ -65,8 +81,13 @@ def test_windows_refuse_lengths_below_one(tmp_path, score_from):
     for lengths, words in (((0, 1, 1), "length_i=0"), ((1, 0, 1), "length_o=0"), ((1, 1, 0), "stride=0")):
         with pytest.raises(UserError, match=words):
             NoteWindows(store, ["a"], scaler, *lengths)
-    assert len(NoteWindows(store, ["a"], scaler, 1, 1)) == 1
+    assert len(NoteWindows(store, ["a"], scaler, 1, 1)) == 2
     assert len(NoteWindows(store, [], scaler, 1, 1)) == 0
+
+
+def rows_of(loader):
+    """(S, T, F): all windows of a pass."""
+    return torch.cat([batch["rows"] for batch in loader])
 
 
 def test_batches_cover_their_split_once(tmp_path, score_from):
@@ -75,11 +96,10 @@ def test_batches_cover_their_split_once(tmp_path, score_from):
     loaders = (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
     for split, loader in zip(("train", "validation", "test"), loaders, strict=True):
         windows = data.windows(split)
-        batches = list(loader)
-        assert batches[0][0].shape == (4, 6, 7)
-        assert batches[0][1].shape == (4, 3, 7)
-        read = torch.cat([inputs for inputs, _ in batches])
-        due = torch.stack([windows[index][0] for index in range(len(windows))])
+        assert windows.stride == (1 if split == "train" else 3)
+        read = rows_of(loader)
+        assert read.shape[1:] == (9, 7)
+        due = torch.stack([windows[index] for index in range(len(windows))])
         assert torch.equal(read, due) == (split != "train")
         assert sorted(map(str, read.flatten(1).tolist())) == sorted(map(str, due.flatten(1).tolist()))
 
@@ -92,7 +112,7 @@ def test_the_order_of_training_is_the_seeds_and_new_each_epoch(tmp_path, score_f
         data = module(root, tmp_path, seed=seed)
         data.setup()
         loader = data.train_dataloader()
-        return [torch.cat([inputs for inputs, _ in loader]) for _ in range(2)]
+        return [rows_of(loader) for _ in range(2)]
 
     first, second = two_epochs(1)
     again = two_epochs(1)
@@ -100,6 +120,21 @@ def test_the_order_of_training_is_the_seeds_and_new_each_epoch(tmp_path, score_f
     assert torch.equal(second, again[1])
     assert not torch.equal(first, second)
     assert not torch.equal(first, two_epochs(2)[0])
+
+
+def test_a_loader_goes_on_in_the_middle_of_an_epoch(tmp_path, score_from):
+    data = module(write(tmp_path / "midi", score_from), tmp_path)
+    data.setup()
+    loader = data.train_dataloader()
+    list(loader)
+    batches = iter(loader)  # the second epoch
+    for _ in range(5):
+        next(batches)
+    state, due = loader.state_dict(), [batch["rows"] for batch in batches]
+    resumed = data.train_dataloader()
+    resumed.load_state_dict(state)
+    for first, second in zip(due, resumed, strict=True):
+        assert torch.equal(first, second["rows"])
 
 
 def test_only_training_pieces_set_the_scaling(tmp_path, score_from):
@@ -114,11 +149,21 @@ def test_only_training_pieces_set_the_scaling(tmp_path, score_from):
     changed.setup()
     assert changed.pieces("validation") + changed.pieces("test") == others
     assert changed.scaler.to_dict() == data.scaler.to_dict()
-    assert not torch.equal(changed.windows("validation")[0][0], data.windows("validation")[0][0])
+    assert not torch.equal(changed.windows("validation")[1], data.windows("validation")[1])
     write(root, score_from, stretch=[*others, data.pieces("train")[0]])
     moved = module(root, tmp_path)
     moved.setup()
     assert moved.scaler.to_dict() != data.scaler.to_dict()
+
+
+def test_levels_are_of_the_training_pieces_alone(tmp_path, score_from):
+    data = module(write(tmp_path / "midi", score_from), tmp_path, bins=16)
+    data.setup()
+    rows = np.concatenate([data.scaler.transform(data.store.features(piece)) for piece in data.pieces("train")])
+    levels = data.levels()
+    assert levels.shape == (4, 16)
+    for level, column in zip(levels, (1, 2, 3, 4), strict=True):
+        assert np.isin(level[np.isfinite(level)], rows[:, column]).all()
 
 
 def test_the_report_tells_what_is_there_and_what_is_not(tmp_path, score_from):
@@ -127,13 +172,9 @@ def test_the_report_tells_what_is_there_and_what_is_not(tmp_path, score_from):
     report = data.report()
     for line, split in zip(report, ("train", "validation", "test"), strict=False):
         notes = [LENGTHS[int(piece[6])] for piece in data.pieces(split)]
-        windows = sum(max(0, count - 8) for count in notes)
-        short = sum(count < 9 for count in notes)
-        assert line == (
-            f"{split}: {len(notes)} pieces, {sum(notes)} notes, {windows} windows of 6 + 3 notes, "
-            f"{short} pieces with fewer than 9 left out"
-        )
-    assert sum(len(data.windows(split)) for split in ("train", "validation", "test")) == sum(n - 8 for n in LENGTHS)
+        stride = 1 if split == "train" else 3
+        windows = sum(-(-count // stride) for count in notes)
+        assert line == f"{split}: {len(notes)} pieces, {sum(notes)} notes, {windows} windows of 6 + 3 notes"
     assert report[3] == (
         f"{sum(count // 2 for count in LENGTHS)} notes of further instruments are folded into the last one "
         "(tokenizer.num_instruments=1)"
@@ -141,19 +182,20 @@ def test_the_report_tells_what_is_there_and_what_is_not(tmp_path, score_from):
     assert report[4].startswith("scaled by: (pitch - 0) / 127, (duration_s - ")
 
 
-def test_no_piece_long_enough_is_told_with_the_numbers(tmp_path, score_from):
-    data = module(write(tmp_path / "midi", score_from), tmp_path, sequence_length_i=50, sequence_length_o=30)
-    with pytest.raises(UserError, match=r"longest of 6 train pieces has \d+ notes, a window takes 50 \+ 30"):
-        data.setup()
+def test_a_split_without_pieces_is_told(tmp_path, score_from):
+    root = write(tmp_path / "midi", score_from)
+    corpus = Folder(root, workers=0).collect(progress=False)
+    corpus = replace(corpus, pieces=tuple(replace(piece, split="train") for piece in corpus.pieces))
+    source = SimpleNamespace(collect=lambda progress: corpus)
+    with pytest.raises(UserError, match="10 pieces give none for validation; add files, or set data"):
+        NoteDataModule(source, NoteCodec(), "hand", 4, tmp_path / "stores", progress=False).setup()
     with pytest.raises(UserError, match="batch_size=0"):
-        module(tmp_path / "midi", tmp_path, batch_size=0)
+        module(root, tmp_path, batch_size=0)
 
 
 def test_batches_come_from_workers_too(tmp_path, score_from):
     data = module(write(tmp_path / "midi", score_from), tmp_path)
     data.setup()
-    alone = list(data.val_dataloader())
+    alone = rows_of(data.val_dataloader())
     data.loader_workers = 1
-    for (first, second), (inputs, targets) in zip(data.val_dataloader(), alone, strict=True):
-        assert torch.equal(first, inputs)
-        assert torch.equal(second, targets)
+    assert torch.equal(rows_of(data.val_dataloader()), alone)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from midifactory.data.datamodule import Segmentation
-from midifactory.data.segments import SegmentCount, count_padding, cut_segments
+from midifactory.data.segments import SegmentCount, count_padding, cut_segments, segment_score
 from midifactory.errors import UserError
+from midifactory.music.score import bar_starts
 from midifactory.tokens.store import GROUP_DTYPE
 
 PIECES = ("four_voices", "piano_chords", "drums", "metres", "tempos", "long_rest", "metre_after_rest")
@@ -125,6 +126,35 @@ def test_only_an_onset_that_is_too_long_by_itself_is_left_out(store, tokenizer):
     assert sum(map(len, segments)) == sizes[sizes <= 16].sum()
 
 
+def test_bars_that_are_cut_and_bars_that_do_not_fit_are_counted(tokenizer, score_from):
+    """By hand: four bars of four quarters, the third with eight more notes."""
+    notes = [(beat, 1, 60, 80) for beat in range(16)] + [(8 + i / 2, 0.5, 72, 80) for i in range(8)]
+    encoding = tokenizer.encode(score_from([(0, notes)], tempos=((0, 60),)))
+    groups = np.zeros(len(encoding.group_token), GROUP_DTYPE)
+    groups["token"], groups["seconds"], groups["bar"] = (
+        encoding.group_token,
+        encoding.group_seconds,
+        encoding.group_bar,
+    )
+    groups["notes"], groups["opens_bar"] = encoding.group_notes, encoding.group_opens_bar
+
+    def counted(unit, length, max_tokens=1000):
+        count = SegmentCount()
+        cut_segments("x", groups, len(encoding.ids), len(notes), unit, length, max_tokens, count)
+        return count
+
+    types = [tokenizer.types[i] for i in encoding.ids]
+    third, fourth = [index for index, type_ in enumerate(types) if type_ == "Bar"][2:]
+    whole = counted("bars", 2)
+    assert (whole.bars, whole.cut_bars, whole.long_bars) == (4, 0, 0)
+    assert whole.longest_bar_tokens == fourth - third
+    assert counted("seconds", 1.0).cut_bars == 4
+    assert counted("bars", 2, fourth - third).long_bars == 0
+    short = counted("bars", 2, fourth - third - 1)
+    assert (short.long_bars, short.cut_bars) == (1, 1)
+    assert "1 of 4 bars cut" in short.line(0.0)
+
+
 @pytest.mark.parametrize("length", [0, -1.5, "abc"])
 def test_a_length_that_is_none_is_an_error_with_its_value(length):
     with pytest.raises(UserError, match=f"segment.length={length}"):
@@ -138,3 +168,19 @@ def test_a_unit_that_is_none_is_an_error_with_the_choices():
 
 def test_padding_is_the_share_of_positions_without_a_token():
     assert count_padding([4, 2, 3, 3], [[0, 1], [2, 3]]) == pytest.approx(2 / 14)
+
+
+@pytest.mark.parametrize(("unit", "length"), [("bars", 1), ("bars", 2), ("seconds", 4.0)])
+def test_a_score_is_cut_as_its_stored_piece_and_its_bars_add_up(store, tokenizer, hand_scores, unit, length):
+    for piece in PIECES:
+        score = hand_scores[piece]
+        stored, _ = cut(store, piece, unit, length)
+        ours = segment_score(score, tokenizer, unit, length, max_tokens=10_000)
+        assert len(ours) == len(stored)
+        for segment, expected in zip(ours, stored, strict=True):
+            ids = store.ids(piece)[expected.start : expected.end]
+            np.testing.assert_array_equal(segment.ids, ids[ids != tokenizer.eos_id])
+        last_onset = max(note.time for track in score.tracks for note in track.notes)
+        assert sum(segment.bars for segment in ours) == len(bar_starts(score, last_onset + 1))
+        if unit == "bars" and piece in ("four_voices", "piano_chords", "metres", "tempos"):
+            assert {segment.bars for segment in ours[:-1]} == {length}

@@ -14,7 +14,7 @@ from symusic import Note
 from midifactory.errors import UserError
 from midifactory.music.score import load_score, save_score, seconds_at
 from midifactory.paths import conf_dir
-from midifactory.tokens.notes import FEATURES, NoteCodec, Scaler, build_note_store
+from midifactory.tokens.notes import FEATURES, HEADS, NoteCodec, Scaler, build_note_store, quantile_levels
 
 DRUMS = -1
 TICKS = 480
@@ -187,6 +187,32 @@ def test_scaling_needs_a_note():
         Scaler.fit([np.zeros((0, 6)), np.zeros((0, 6))])
 
 
+def test_levels_are_values_of_the_music_evenly_spaced_in_their_order():
+    """Against sorting: level k of K stands at share (k + 1/2) / K of the sorted values."""
+    rows = np.zeros((1000, 6))
+    rows[:, 1:5] = np.random.default_rng(3).lognormal(size=(1000, 4))
+    levels = quantile_levels([rows[:300], rows[300:]], 10)
+    for level, column in zip(levels, rows[:, 1:5].T, strict=True):
+        np.testing.assert_array_equal(level, np.sort(column)[[49 + 100 * k for k in range(10)]])
+
+
+def test_levels_of_music_on_a_grid_are_its_grid():
+    """Chords (a time delta of 0), one tempo: a value counts once however frequent it is, and the rest is inf."""
+    rows = np.tile([60.0, 0.5, 0.0, 0.0, 80.0, 1.0], (60, 1))
+    rows[:, 2] = np.arange(60)
+    rows[::3, 3], rows[::10, 1] = 0.25, 1.5
+    levels = quantile_levels([rows], 8)
+    assert levels[0].tolist() == [0.5, 1.5] + [np.inf] * 6
+    assert levels[2].tolist() == [0.0, 0.25] + [np.inf] * 6
+    assert levels[3].tolist() == [80.0] + [np.inf] * 7
+    assert np.isfinite(levels[1]).all()
+
+
+def test_a_codec_travels_as_plain_text():
+    codec = NoteCodec(num_instruments=2, programs=[33, DRUMS], bins=9, loss_weights={"pitch": 2})
+    assert NoteCodec(**json.loads(codec.to_json())) == codec
+
+
 def test_the_store_holds_every_row_of_the_files(midi_files, tmp_path):
     broken = tmp_path / "broken.mid"
     broken.write_bytes(b"MThd")
@@ -242,6 +268,11 @@ def test_no_readable_piece_is_told(tmp_path):
         ({"sequence_length_i": 0}, "sequence_length_i=0"),
         ({"sequence_length_o": -3}, "sequence_length_o=-3"),
         ({"stride": 0}, "stride=0"),
+        ({"bins": 0}, "bins=0"),
+        ({"num_instruments": True}, "num_instruments=True"),
+        ({"loss_weights": {"tempo": 1}}, f"loss_weights has tempo: choose from {', '.join(HEADS)}"),
+        ({"loss_weights": {"pitch": -1}}, "loss_weights.pitch=-1: give a number of at least 0"),
+        ({"loss_weights": {"pitch": "much"}}, "loss_weights.pitch=much"),
         ({"time_unit": "bars"}, "time_unit=bars: choose seconds or beats"),
         ({"ticks_per_quarter": 40000}, "at most 32767"),
         ({"programs": [1, 2]}, "names 2 instruments, tokenizer.num_instruments=1"),

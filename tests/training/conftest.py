@@ -14,6 +14,7 @@ from midifactory.data.segments import SegmentCount, cut_segments
 from midifactory.training.callbacks import KeepLast
 from midifactory.training.checkpoint import WholeFileCheckpointIO, build_model, make_card
 from midifactory.training.module import SequenceTraining
+from midifactory.training.schedules import cosine
 
 TINY = {"_target_": "midifactory.models.transformer.Transformer", "d_model": 8, "heads": 2, "layers": 1}
 SEED = 11
@@ -31,9 +32,12 @@ class Run:
         epochs=4,
         model=TINY,
         callbacks=(),
+        last_callbacks=(),
         dropout=0.2,
         batch_size=8,
-        lr=0.01,
+        optimizer=None,
+        schedule=None,
+        loss=None,
         **trainer,
     ):
         segments = []
@@ -49,8 +53,9 @@ class Run:
         torch.manual_seed(SEED)
         self.module = SequenceTraining(
             build_model(config, tokenizer),
-            functools.partial(torch.optim.AdamW, lr=lr),
-            warmup_steps=2,
+            optimizer or functools.partial(torch.optim.AdamW, lr=0.01),
+            schedule or functools.partial(cosine, warmup_steps=2),
+            loss,
             seed=SEED,
             card=make_card(config, tokenizer, 255, {"metre": "4/4"}, "hand"),
         )
@@ -58,11 +63,10 @@ class Run:
             max_epochs=epochs,
             accelerator="cpu",
             logger=False,
-            enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            callbacks=[*callbacks, KeepLast(folder / "checkpoints")],
+            callbacks=[*callbacks, KeepLast(folder / "checkpoints"), *last_callbacks],
             plugins=[WholeFileCheckpointIO()],
             default_root_dir=folder,
             **trainer,

@@ -1,5 +1,6 @@
 """A run that stops and goes on is the run that never stopped, bit by bit."""
 
+import functools
 import os
 import signal
 
@@ -7,7 +8,9 @@ import pytest
 from lightning.pytorch.callbacks import Callback
 
 from midifactory.errors import Interrupted
+from midifactory.training.averaging import AveragedWeights
 from midifactory.training.checkpoint import load_trained
+from midifactory.training.optimizers import Muon
 
 
 class Kill(Callback):
@@ -32,17 +35,31 @@ class Kill(Callback):
             self._kill()
 
 
+@pytest.fixture(params=["adamw", "muon, averaged"])
+def start(request, new_run):
+    """Makes a run; every second time with state beside the weights and AdamW's."""
+
+    def make(name, callbacks=()):
+        if request.param == "adamw":
+            return new_run(name, callbacks=callbacks)
+        optimizer = functools.partial(Muon, lr=0.01, fused=True)
+        # Last in the list, as where a config adds it to the default ones.
+        return new_run(name, callbacks=callbacks, last_callbacks=[AveragedWeights(0.9)], optimizer=optimizer)
+
+    return make
+
+
 @pytest.fixture
-def straight(new_run):
-    run = new_run("straight").fit()
+def straight(start):
+    run = start("straight").fit()
     assert run.trainer.global_step == 4 * len(run.train)
     return run
 
 
-def test_two_epochs_and_two_more_are_four(new_run, straight, same_weights):
-    first = new_run("first")
+def test_two_epochs_and_two_more_are_four(start, straight, same_weights):
+    first = start("first")
     batches = len(first.train)
-    first = new_run("first", callbacks=[Kill(2 * batches + 1)])
+    first = start("first", callbacks=[Kill(2 * batches + 1)])
     # Stopped in the first step of the third epoch; what the end of the second left is what is resumed.
     kept = {}
 
@@ -55,43 +72,43 @@ def test_two_epochs_and_two_more_are_four(new_run, straight, same_weights):
     with pytest.raises(Interrupted):
         first.fit()
     (first.last.parent / "epoch.ckpt").write_bytes(kept["last"])
-    second = new_run("second").fit(resume=first.last.parent / "epoch.ckpt")
+    second = start("second").fit(resume=first.last.parent / "epoch.ckpt")
     assert second.trainer.global_step == straight.trainer.global_step
     assert same_weights(second, straight)
 
 
 @pytest.mark.parametrize("position", ["first", "middle", "last"])
-def test_a_run_interrupted_in_an_epoch_goes_on_as_if_undisturbed(new_run, straight, same_weights, position):
+def test_a_run_interrupted_in_an_epoch_goes_on_as_if_undisturbed(start, straight, same_weights, position):
     batches = len(straight.train)
     assert batches >= 3
     at = batches + {"first": 1, "middle": batches // 2 + 1, "last": batches}[position]
-    stopped = new_run("stopped", callbacks=[Kill(at)])
+    stopped = start("stopped", callbacks=[Kill(at)])
     with pytest.raises(Interrupted, match=f"step {at}.*last.ckpt.*resume=") as error:
         stopped.fit()
     assert error.value.exit_code == 130
-    resumed = new_run("resumed").fit(resume=stopped.last)
+    resumed = start("resumed").fit(resume=stopped.last)
     assert resumed.trainer.global_step == straight.trainer.global_step
     assert same_weights(resumed, straight)
 
 
-def test_a_run_interrupted_twice_goes_on_as_if_undisturbed(new_run, straight, same_weights):
+def test_a_run_interrupted_twice_goes_on_as_if_undisturbed(start, straight, same_weights):
     batches = len(straight.train)
-    stopped = new_run("stopped", callbacks=[Kill(2)])
+    stopped = start("stopped", callbacks=[Kill(2)])
     with pytest.raises(Interrupted):
         stopped.fit()
-    again = new_run("again", callbacks=[Kill(batches, signal.SIGTERM)])
+    again = start("again", callbacks=[Kill(batches, signal.SIGTERM)])
     with pytest.raises(Interrupted) as error:
         again.fit(resume=stopped.last)
     assert error.value.exit_code == 143
-    resumed = new_run("resumed").fit(resume=again.last)
+    resumed = start("resumed").fit(resume=again.last)
     assert same_weights(resumed, straight)
 
 
-def test_a_run_interrupted_in_validation_goes_on_as_if_undisturbed(new_run, straight, same_weights):
-    stopped = new_run("stopped", callbacks=[Kill(validation=len(straight.validation) + 2)])
+def test_a_run_interrupted_in_validation_goes_on_as_if_undisturbed(start, straight, same_weights):
+    stopped = start("stopped", callbacks=[Kill(validation=len(straight.validation) + 2)])
     with pytest.raises(Interrupted):
         stopped.fit()
-    resumed = new_run("resumed").fit(resume=stopped.last)
+    resumed = start("resumed").fit(resume=stopped.last)
     assert resumed.trainer.global_step == straight.trainer.global_step
     assert same_weights(resumed, straight)
 

@@ -1,35 +1,15 @@
-"""Schedule, learning, repeatability, and the figures that are logged."""
+"""Learning, repeatability, and the figures that are logged."""
 
-import math
+import functools
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
 from midifactory.evaluation.likelihood import piece_nats
-from midifactory.training.module import warmup_cosine
-
-
-def test_the_rate_rises_in_line_falls_as_a_cosine_and_ends_at_its_share():
-    share = warmup_cosine(warmup_steps=10, total_steps=110, final_share=0.1)
-    assert [share(step) for step in range(10)] == pytest.approx([(step + 1) / 10 for step in range(10)])
-    assert share(10) == pytest.approx(1.0)
-    assert share(60) == pytest.approx(0.55)  # half of the way, half of the fall
-    assert share(35) == pytest.approx(0.1 + 0.9 * (1 + math.sqrt(0.5)) / 2)
-    assert share(110) == pytest.approx(0.1)
-    assert share(500) == pytest.approx(0.1)
-    falling = [share(step) for step in range(10, 111)]
-    assert falling == sorted(falling, reverse=True)
-
-
-def test_a_short_run_warms_up_for_a_tenth():
-    share = warmup_cosine(warmup_steps=100, total_steps=50, final_share=0.0)
-    assert [share(step) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-
-
-@pytest.mark.parametrize("total", [0, 1, 2])
-def test_runs_of_hardly_a_step_have_a_rate(total):
-    assert 0 < warmup_cosine(100, total, 0.05)(0) <= 1
+from midifactory.training.loss import TrainingLoss
+from midifactory.training.optimizers import Muon
+from midifactory.training.schedules import constant
 
 
 class Losses(Callback):
@@ -52,7 +32,7 @@ def test_a_tiny_model_learns_one_batch_by_heart(new_run, target, lr, steps):
         dropout=0.0,
         callbacks=[losses],
         epochs=steps,
-        lr=lr,
+        optimizer=functools.partial(torch.optim.AdamW, lr=lr),
         batch_size=2,
         overfit_batches=1,
         limit_val_batches=0,
@@ -77,7 +57,7 @@ def test_validation_figures_are_sums_over_all_segments(new_run, store):
     run = new_run(epochs=1).fit()
     model = run.module.model.eval()
     nats = tokens = notes = 0.0
-    for ids, count in run.validation.dataset:
+    for ids, count, *_ in run.validation.dataset:
         nats += piece_nats(model, ids, 255)
         tokens += len(ids) - 1
         notes += count
@@ -85,10 +65,29 @@ def test_validation_figures_are_sums_over_all_segments(new_run, store):
     assert run.trainer.callback_metrics["val/nats_per_note"].item() == pytest.approx(nats / notes, rel=1e-4)
 
 
-def test_vectors_do_not_decay(new_run):
-    optimizer = new_run(epochs=1).fit().trainer.optimizers[0]
-    decays = {
-        parameter.dim(): group["weight_decay"] for group in optimizer.param_groups for parameter in group["params"]
-    }
-    assert decays[1] == 0
-    assert decays[2] > 0
+def test_whatever_is_minimised_plain_nats_are_logged(new_run, tokenizer):
+    """The first step's figures of two runs that differ in their loss alone."""
+
+    class First(Callback):
+        def on_train_batch_end(self, trainer, module, outputs, *_):
+            if trainer.global_step == 1:
+                self.minimised = outputs["loss"].item()
+                self.logged = trainer.callback_metrics["train/loss"].item()
+
+    plain, regularised = First(), First()
+    new_run("a", epochs=1, callbacks=[plain]).fit()
+    loss = TrainingLoss(torch.ones(tokenizer.vocab_size), z_loss=0.01, label_smoothing=0.1)
+    run = new_run("b", epochs=1, callbacks=[regularised], loss=loss).fit()
+    assert regularised.logged == pytest.approx(plain.logged, rel=1e-5)
+    assert plain.minimised == pytest.approx(plain.logged, rel=1e-5)
+    assert regularised.minimised > plain.minimised + 0.1
+    assert run.trainer.callback_metrics["val/loss"].item() < 10
+
+
+def test_muon_learns_and_the_rate_follows_the_schedule(new_run):
+    losses = Losses()
+    optimizer = functools.partial(Muon, lr=0.01, fused=True)
+    schedule = functools.partial(constant, warmup_steps=2)
+    run = new_run(epochs=12, dropout=0.0, callbacks=[losses], optimizer=optimizer, schedule=schedule).fit()
+    assert losses.values[-1] < losses.values[0] - 1
+    assert [group["lr"] for group in run.trainer.optimizers[0].param_groups] == [0.01] * 3

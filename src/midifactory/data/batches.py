@@ -1,10 +1,10 @@
 """Batches of segments: grouped by length, in an order that is a pure function of seed and epoch, and resumable.
 
-Legend: B rows, T tokens.
+Legend: B rows, T tokens, C conditions.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,11 +23,15 @@ IGNORED = -100  # torch's own label for positions without a target
 _BATCHES_SORTED_TOGETHER = 16
 
 
-class SegmentDataset(Dataset[tuple[np.ndarray, int]]):
+Row = tuple[np.ndarray, int, np.ndarray]  # ids (T,), notes, conditions (C,)
+
+
+class SegmentDataset(Dataset[Row]):
     """Segments read from a token store's memory map when they are asked for.
 
     augmenter: changes base ids before they are merged (training only); what it draws depends on `seed`, the epoch
-    and the segment alone. tokenizer: merges base ids where it has learnt to (byte-pair encoding).
+    and the segment alone. tokenizer: merges base ids where it has learnt to (byte-pair encoding). conditions: each
+    piece's, (C,) int64, which all of its segments share.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class SegmentDataset(Dataset[tuple[np.ndarray, int]]):
         tokenizer: Tokenizer | None = None,
         augmenter: Augmenter | None = None,
         seed: int = 0,
+        conditions: Mapping[str, np.ndarray] | None = None,
     ):
         self.segments = segments if isinstance(segments, SegmentTable) else SegmentTable(segments)
         offsets = np.array([store.pieces[piece].first for piece in self.segments.pieces], dtype=np.int64)
@@ -45,6 +50,9 @@ class SegmentDataset(Dataset[tuple[np.ndarray, int]]):
         self._ids = store.all_ids
         self._tokenizer = tokenizer
         self._augmenter, self._seed = augmenter, seed
+        nothing = np.zeros(0, dtype=np.int64)
+        # (P, C), in the order of the table's pieces
+        self._conditions = [conditions[piece] if conditions else nothing for piece in self.segments.pieces]
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickled memory map would become a copy in every worker process.
@@ -57,15 +65,15 @@ class SegmentDataset(Dataset[tuple[np.ndarray, int]]):
     def __len__(self) -> int:
         return len(self.segments)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> tuple[np.ndarray, int]:
-        """The ids of a segment, (T,) int64, and its notes. `key` is its index, or epoch and index."""
+    def __getitem__(self, key: int | tuple[int, int]) -> Row:
+        """The ids of a segment, (T,) int64, its notes, and its conditions. `key` is its index, or epoch and index."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
         ids = self._ids[self._first[index] : self._last[index]].astype(np.int64)
         if self._augmenter is not None:
             ids = self._augmenter.apply(ids, np.random.default_rng([self._seed, epoch, index]))
         if self._tokenizer is not None:
             ids = self._tokenizer.to_model_ids(ids)
-        return ids, int(self.segments.notes[index])
+        return ids, int(self.segments.notes[index]), self._conditions[self.segments.piece[index]]
 
 
 class BatchPlan:
@@ -113,7 +121,7 @@ class SegmentLoader(DataLoader[Any]):
     batch. Each finished pass moves on to the next epoch's order.
     """
 
-    def __init__(self, dataset: SegmentDataset, plan: BatchPlan, pad_id: int, workers: int):
+    def __init__(self, dataset: Dataset[Any], plan: BatchPlan, pad_id: int, workers: int):
         self.plan = plan
         # Batches of a pass: fewer than there are where a training takes only so many (limit_train_batches).
         self.pass_length = len(_RemainingBatches(plan))
@@ -151,17 +159,20 @@ class SegmentLoader(DataLoader[Any]):
         self._restored = state["done"] < self.pass_length
 
 
-def collate(pad_id: int, rows: Sequence[tuple[np.ndarray, int]]) -> dict[str, Tensor]:
-    """Rows of (ids, notes) as one batch, padded at the end of each row.
+def collate(pad_id: int, rows: Sequence[Row]) -> dict[str, Tensor]:
+    """Rows as one batch, padded at the end of each row.
 
-    `inputs` (B, T) with `pad_id` at padding, `labels` (B, T), the inputs' successors, with IGNORED at padding, and
-    `notes` (B,). Padding stands at the end, where a causal model cannot see it from any real token.
+    `inputs` (B, T) with `pad_id` at padding, `labels` (B, T), the inputs' successors, with IGNORED at padding,
+    `notes` (B,), and `conditions` (B, C) where there are any. Padding stands at the end, where a causal model cannot
+    see it from any real token.
     """
-    longest = max(len(ids) for ids, _ in rows) - 1
+    longest = max(len(ids) for ids, _, _ in rows) - 1
     inputs = np.full((len(rows), longest), pad_id, dtype=np.int64)
     labels = np.full((len(rows), longest), IGNORED, dtype=np.int64)
-    for row, (ids, _) in enumerate(rows):
+    for row, (ids, _, _) in enumerate(rows):
         inputs[row, : len(ids) - 1] = ids[:-1]
         labels[row, : len(ids) - 1] = ids[1:]
-    notes = torch.tensor([notes for _, notes in rows])
-    return {"inputs": torch.from_numpy(inputs), "labels": torch.from_numpy(labels), "notes": notes}
+    notes = torch.tensor([notes for _, notes, _ in rows])
+    batch = {"inputs": torch.from_numpy(inputs), "labels": torch.from_numpy(labels), "notes": notes}
+    conditions = torch.from_numpy(np.stack([row for _, _, row in rows]))  # (B, C)
+    return batch | {"conditions": conditions} if conditions.shape[1] else batch

@@ -3,7 +3,9 @@
 import hashlib
 import logging
 import os
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol, get_args
 
@@ -12,6 +14,7 @@ import numpy as np
 
 from midifactory import files
 from midifactory.data.batches import BatchPlan, SegmentDataset, SegmentLoader
+from midifactory.data.conditions import NOT_GIVEN, ConditionCodec, piece_values
 from midifactory.data.segments import Segment, SegmentCount, SegmentTable, Unit, count_padding, cut_segments
 from midifactory.errors import UserError
 from midifactory.music.corpora import SPLITS, Corpus
@@ -23,6 +26,10 @@ from midifactory.tokens.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
+# A segment that augmentation has changed is no longer what its piece is described as.
+_CHANGED_BY = {"semitones": ("key",), "tempo_share": ("tempo_bpm", "density", "seconds")}
+_VALUES_REPORTED = 8
+
 
 class CorpusSource(Protocol):
     """What conf/data's `source` builds: anything that can collect a Corpus."""
@@ -33,11 +40,15 @@ class CorpusSource(Protocol):
 
 @dataclass
 class Segmentation:
-    """How pieces are cut: see data/segments.py. Raises UserError for a unit or length that cannot be."""
+    """How pieces are cut: see data/segments.py. Raises UserError for a unit or length that cannot be.
+
+    with_next: the token after a segment is its last label, so that a model learns where segments end.
+    """
 
     unit: Unit = "seconds"
     length: float = 16.0
     align_to_bars: bool = True
+    with_next: bool = False
 
     def __post_init__(self) -> None:
         if self.unit not in get_args(Unit):
@@ -59,9 +70,11 @@ class MidiDataModule(lightning.LightningDataModule):
     """Tokenised, segmented data for any sequence model.
 
     `batch_size` counts segments; `max_tokens` is the model's context, longer segments are divided. `augment` changes
-    training segments on the fly. `prepare_data` does the slow work once, `setup` opens the result; `tokenizer` is
-    then the one that the model's ids are of, merges learnt where it was asked to. Raises UserError where a split has
-    no segment.
+    training segments on the fly. `conditions` names what the model is told of each piece (see ConditionCodec.fit for
+    it and its two limits). `prepare_data` does the slow work once, `setup` opens the result; `tokenizer` is
+    then the one that the model's ids are of, merges learnt where it was asked to, and `condition_codec` what the ids
+    of the conditions are of, None without any. Raises UserError where a split has no segment, and for conditions that
+    the corpus does not have or augmentation changes.
     """
 
     def __init__(
@@ -76,6 +89,10 @@ class MidiDataModule(lightning.LightningDataModule):
         preparation: Preparation | None = None,
         limits: Limits | None = None,
         augment: Augmentation | None = None,
+        conditions: Sequence[str] = (),
+        condition_bins: int = 8,
+        condition_values: int = 100,
+        known_conditions: ConditionCodec | None = None,
         loader_workers: int = 0,
         seed: int = 0,
         progress: bool = True,
@@ -84,6 +101,8 @@ class MidiDataModule(lightning.LightningDataModule):
         for key, value, least in (
             ("batch_size", batch_size, 1),
             ("max_tokens", max_tokens, 2),
+            ("condition_bins", condition_bins, 2),
+            ("condition_values", condition_values, 1),
             ("loader_workers", loader_workers, 0),
         ):
             if type(value) is not int or value < least:
@@ -99,6 +118,18 @@ class MidiDataModule(lightning.LightningDataModule):
         self.store_root, self.preparation, self.limits = store_root, preparation, limits
         # Built at once, so that a wrong setting is told before an hour of preparing.
         self.augmenter = Augmenter(tokenizer, augment) if augment is not None and augment != Augmentation() else None
+        self.condition_names = tuple(conditions)
+        self.condition_bins, self.condition_values = condition_bins, condition_values
+        self.known_conditions = known_conditions or ConditionCodec(())
+        told = {*self.condition_names, *self.known_conditions.names}
+        for setting, changed in _CHANGED_BY.items():
+            if augment is not None and getattr(augment, setting) and (lost := {*changed} & told):
+                raise UserError(
+                    f"data.augment.{setting}={getattr(augment, setting)} changes the {sorted(lost)[0]} that "
+                    f"conditions={sorted(told)} would tell; leave one of the two out"
+                )
+        self.condition_codec: ConditionCodec | None = None
+        self.conditions: dict[str, np.ndarray] = {}
         self.loader_workers, self.progress = loader_workers, progress
         self._corpus: Corpus | None = None
         self._store: TokenStore | None = None
@@ -121,6 +152,13 @@ class MidiDataModule(lightning.LightningDataModule):
         if self._store is not None:
             return
         self._corpus = self.source.collect(self.progress)
+        if self.condition_names or self.known_conditions.fields:  # before the tokens: a wrong name is told at once
+            values = piece_values(self._corpus)
+            training = [values[piece.id] for piece in self._corpus.of("train")]
+            self.condition_codec = self.known_conditions.grown(
+                self.condition_names, training, self.condition_bins, self.condition_values
+            )
+            self.conditions = {piece: self.condition_codec.encode(found) for piece, found in values.items()}
         self._store = build_store(
             [(piece.id, piece.path) for piece in self._corpus.pieces],
             self.tokenizer,
@@ -161,6 +199,12 @@ class MidiDataModule(lightning.LightningDataModule):
                 f"data: {len(self.store.pieces)} pieces give {training} training and {validation} validation "
                 "segments; add files, or set data.fractions"
             )
+        bars = splits["train"].count
+        if bars.long_bars > bars.bars / 2:
+            raise UserError(
+                f"data.max_tokens={self.max_tokens}: {bars.long_bars} of the {bars.bars} bars of the training pieces "
+                f"have more tokens, the longest {bars.longest_bar_tokens}; set data.max_tokens to that at least"
+            )
         self._splits = splits
 
     def pieces(self, split: str) -> list[str]:
@@ -179,7 +223,7 @@ class MidiDataModule(lightning.LightningDataModule):
 
     def _cut_piece(self, piece_id: str, count: SegmentCount) -> list[Segment]:
         piece, part = self.store.pieces[piece_id], self.segment
-        return cut_segments(
+        segments = cut_segments(
             piece_id,
             self.store.groups(piece_id),
             piece.tokens,
@@ -190,6 +234,29 @@ class MidiDataModule(lightning.LightningDataModule):
             count,
             part.align_to_bars,
         )
+        if part.with_next:
+            segments = [replace(segment, end=min(segment.end + 1, piece.tokens)) for segment in segments]
+        return segments
+
+    def segment_ids(self, piece_id: str) -> list[np.ndarray]:
+        """The segments of a piece as the model reads them, each with the token after it."""
+        ids = self.store.ids(piece_id)
+        segments = self._cut_piece(piece_id, SegmentCount())
+        ends = [min(segment.end + (not self.segment.with_next), len(ids)) for segment in segments]
+        return [
+            self.tokenizer.to_model_ids(ids[segment.start : end]) for segment, end in zip(segments, ends, strict=True)
+        ]
+
+    @property
+    def segment_settings(self) -> dict[str, Any]:
+        """What `segments.segment_score` needs to cut any Score as training pieces are cut."""
+        part = self.segment
+        return {
+            "unit": part.unit,
+            "length": part.length,
+            "max_tokens": self.max_tokens,
+            "align_to_bars": part.align_to_bars,
+        }
 
     @property
     def longest_segment(self) -> int:
@@ -212,14 +279,35 @@ class MidiDataModule(lightning.LightningDataModule):
             plan = self.plan(split)
             padding = count_padding(plan.lengths, plan.batches(0)) if len(part.segments) else 0.0
             lines.append(f"{split}: {len(self.pieces(split))} pieces, {part.count.line(padding)}")
+        lines += self._condition_lines()
         if self.store.refused:
             lines.append(f"{len(self.store.refused)} pieces could not be tokenised (corpus.json has all):")
             lines += [f"  {piece}: {reason}" for piece, reason in islice(self.store.refused.items(), 10)]
         return lines
 
+    def _condition_lines(self) -> list[str]:
+        """For each condition its most frequent values or its ranges, and for how many pieces it is known."""
+        lines = []
+        for column, field in enumerate(self.condition_codec.fields if self.condition_codec else ()):
+            ids = {split: [int(self.conditions[piece][column]) for piece in self.pieces(split)] for split in SPLITS}
+            counts = Counter(ids["train"])
+            values = range(1, field.size)
+            shown = [f"{field.describe_id(value)}: {counts[value]}" for value in values[:_VALUES_REPORTED]]
+            more = ", ..." if len(values) > len(shown) else ""
+            known = [
+                f"{sum(value != NOT_GIVEN for value in ids[split])} of {len(ids[split])} {split}" for split in SPLITS
+            ]
+            lines.append(
+                f"condition {field.name}: {len(values)} values ({', '.join(shown)}{more}); "
+                f"known for {', '.join(known)} pieces"
+            )
+        return lines
+
     def _loader(self, split: str) -> SegmentLoader:
         augmenter = self.augmenter if split == "train" else None
-        dataset = SegmentDataset(self.store, self._splits[split].segments, self.tokenizer, augmenter, self.seed)
+        dataset = SegmentDataset(
+            self.store, self._splits[split].segments, self.tokenizer, augmenter, self.seed, self.conditions
+        )
         return SegmentLoader(dataset, self.plan(split), self.tokenizer.pad_id, self.loader_workers)
 
     def train_dataloader(self) -> Any:

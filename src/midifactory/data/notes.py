@@ -1,6 +1,6 @@
 """Windows of notes for models of numbers: so many notes in, the notes that follow as the target.
 
-Legend: I = sequence_length_i, O = sequence_length_o, F the columns of tokens/notes.py, B a batch.
+Legend: I = sequence_length_i, O = sequence_length_o, F the columns and K the bins of tokens/notes.py, B a batch.
 """
 
 import os
@@ -9,20 +9,23 @@ from collections.abc import Sequence
 import lightning
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from midifactory.data.batches import BatchPlan, SegmentLoader
 from midifactory.data.datamodule import CorpusSource
 from midifactory.errors import UserError
 from midifactory.music.corpora import SPLITS, Corpus
 from midifactory.music.score import Limits
-from midifactory.tokens.notes import NoteCodec, NoteStore, Scaler, build_note_store
+from midifactory.tokens.notes import NoteCodec, NoteStore, Scaler, build_note_store, quantile_levels
 
 
-class NoteWindows(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Every window of I + O notes within one of `piece_ids`, one each `stride` notes.
+class NoteWindows(Dataset[torch.Tensor]):
+    """Windows of I + O notes of `piece_ids`: window k of a piece has the O notes from its note k x stride on, and the
+    I notes before them.
 
-    An item is (inputs (I, F), targets (O, F)), float32, scaled. `too_short` counts the pieces with fewer notes than
-    I + O, which give none.
+    An item is (I + O, F) float32, scaled. Where the piece has no note, before its first and after its last one, the row
+    is 0 in all columns; no note is, since one of its track columns is 1. With a stride of O each note is in the
+    second part of one window, exactly once.
     """
 
     def __init__(
@@ -42,28 +45,45 @@ class NoteWindows(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self.store, self.piece_ids, self.scaler = store, list(piece_ids), scaler
         self.inputs, self.length, self.stride = sequence_length_i, sequence_length_i + sequence_length_o, stride
         notes = np.array([store.pieces[piece].notes for piece in self.piece_ids], dtype=np.int64)
-        windows = np.maximum((notes - self.length) // stride + 1, 0)
-        self.too_short = int((notes < self.length).sum())
-        self._ends = np.cumsum(windows)
+        self._ends = np.cumsum(-(-notes // stride))
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, key: int | tuple[int, int]) -> torch.Tensor:
+        """The window with this index, or with the index of an (epoch, index) pair, as data/batches.py asks for."""
+        index = key[1] if isinstance(key, tuple) else key
         if not 0 <= index < len(self):
             raise IndexError(index)
         place = int(np.searchsorted(self._ends, index, side="right"))
-        start = (index - (int(self._ends[place - 1]) if place else 0)) * self.stride
-        rows = self.store.features(self.piece_ids[place])[start : start + self.length]
-        scaled = torch.from_numpy(self.scaler.transform(rows).astype(np.float32))
-        return scaled[: self.inputs], scaled[self.inputs :]
+        start = (index - (int(self._ends[place - 1]) if place else 0)) * self.stride - self.inputs
+        piece = self.store.features(self.piece_ids[place])
+        rows = self.scaler.transform(piece[max(start, 0) : start + self.length])
+        window = torch.zeros(self.length, piece.shape[1])
+        first = max(-start, 0)
+        window[first : first + len(rows)] = torch.from_numpy(rows)
+        return window
+
+
+class NoteLoader(SegmentLoader):
+    """Batches of windows, {"rows": (B, I + O, F)}, that go on in the middle of an epoch."""
+
+    def __init__(self, windows: NoteWindows, plan: BatchPlan, workers: int):
+        super().__init__(windows, plan, pad_id=0, workers=workers)
+        self.collate_fn = collate_windows
+
+
+def collate_windows(windows: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Windows as one batch."""
+    return {"rows": torch.stack(list(windows))}
 
 
 class NoteDataModule(lightning.LightningDataModule):
-    """The note windows of a corpus, scaled by its training pieces; batches are (inputs (B, I, F), targets (B, O, F)).
+    """The note windows of a corpus, scaled by its training pieces; batches are NoteLoader's.
 
-    The lengths and the stride are the codec's. `prepare_data` reads the files once, `setup` opens the result and fits
-    the scaler. Raises UserError where training or validation has no piece that is long enough.
+    The lengths are the codec's, and so is the stride of training; validation and test have each note in the second part
+    of one window. `prepare_data` reads the files once, `setup` opens the result and fits the scaler. Raises UserError
+    where training or validation has no piece.
     """
 
     def __init__(
@@ -124,17 +144,21 @@ class NoteDataModule(lightning.LightningDataModule):
             return
         self.prepare_data()
         codec = self.codec
-        inputs, targets = codec.sequence_length_i, codec.sequence_length_o
         for split in ("train", "validation"):
-            longest = max((self.store.pieces[piece].notes for piece in self.pieces(split)), default=0)
-            if longest < inputs + targets:
+            if not self.pieces(split):
                 raise UserError(
-                    f"data: the longest of {len(self.pieces(split))} {split} pieces has {longest} notes, a window "
-                    f"takes {inputs} + {targets}; lower tokenizer.sequence_length_i or add files"
+                    f"data: {len(self.store.pieces)} pieces give none for {split}; add files, or set data.fractions"
                 )
         self._scaler = Scaler.fit(self.store.features(piece) for piece in self.pieces("train"))
         self._windows = {
-            split: NoteWindows(self.store, self.pieces(split), self._scaler, inputs, targets, codec.stride)
+            split: NoteWindows(
+                self.store,
+                self.pieces(split),
+                self._scaler,
+                codec.sequence_length_i,
+                codec.sequence_length_o,
+                codec.stride if split == "train" else codec.sequence_length_o,
+            )
             for split in SPLITS
         }
 
@@ -147,14 +171,14 @@ class NoteDataModule(lightning.LightningDataModule):
         return self._windows[split]
 
     def report(self) -> list[str]:
-        """Lines for people: pieces, notes, windows and what was left out per split, folded notes, the scaling."""
+        """Lines for people: pieces, notes and windows per split, folded notes, the scaling, what was refused."""
         codec, lines = self.codec, []
         inputs, targets = codec.sequence_length_i, codec.sequence_length_o
         for split in SPLITS:
             windows, pieces = self._windows[split], [self.store.pieces[piece] for piece in self.pieces(split)]
             lines.append(
                 f"{split}: {len(pieces)} pieces, {sum(piece.notes for piece in pieces)} notes, {len(windows)} windows "
-                f"of {inputs} + {targets} notes, {windows.too_short} pieces with fewer than {inputs + targets} left out"
+                f"of {inputs} + {targets} notes"
             )
         folded = sum(piece.folded for piece in self.store.pieces.values())
         if folded:
@@ -171,23 +195,28 @@ class NoteDataModule(lightning.LightningDataModule):
             lines += [f"  {piece}: {reason}" for piece, reason in self.store.refused.items()]
         return lines
 
-    def _loader(self, split: str) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
-        return DataLoader(
-            self._windows[split],
-            self.batch_size,
-            shuffle=split == "train",
-            generator=torch.Generator().manual_seed(self.seed),
-            num_workers=self.loader_workers,
-        )
+    def levels(self) -> np.ndarray:
+        """(4, K) scaled values that a model tells apart, of the training pieces (tokens/notes.py)."""
+        pieces = (self.scaler.transform(self.store.features(piece)) for piece in self.pieces("train"))
+        return quantile_levels(pieces, self.codec.bins)
 
-    def train_dataloader(self) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
-        """Shuffled by the seed, anew each epoch."""
+    def plan(self, split: str) -> BatchPlan:
+        """The batches of a split; only training is shuffled."""
+        windows = self._windows[split]
+        lengths = np.full(len(windows), windows.length)
+        return BatchPlan(lengths, self.batch_size, self.seed, shuffle=split == "train")
+
+    def _loader(self, split: str) -> NoteLoader:
+        return NoteLoader(self._windows[split], self.plan(split), self.loader_workers)
+
+    def train_dataloader(self) -> NoteLoader:
+        """Shuffled by seed and epoch."""
         return self._loader("train")
 
-    def val_dataloader(self) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
+    def val_dataloader(self) -> NoteLoader:
         """In a fixed order."""
         return self._loader("validation")
 
-    def test_dataloader(self) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
+    def test_dataloader(self) -> NoteLoader:
         """In a fixed order."""
         return self._loader("test")

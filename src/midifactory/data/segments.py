@@ -7,6 +7,10 @@ from itertools import pairwise
 from typing import Literal, overload
 
 import numpy as np
+from symusic import Score
+
+from midifactory.tokens.engines import group_table
+from midifactory.tokens.tokenizer import Tokenizer
 
 Unit = Literal["seconds", "bars", "tokens"]
 
@@ -56,19 +60,28 @@ class SegmentTable(Sequence[Segment]):
 
 @dataclass
 class SegmentCount:
-    """What became of the tokens: shown before training, so that nothing is lost in silence."""
+    """What became of the tokens: shown before training, so that nothing is lost in silence.
+
+    bars: those in which anything begins; cut_bars: those of them in which a segment ends; long_bars: those of more
+    tokens than a segment may have, the longest of them `longest_bar_tokens`.
+    """
 
     segments: int = 0
     tokens: int = 0
     divided: int = 0
     left_out_tokens: int = 0
+    bars: int = 0
+    cut_bars: int = 0
+    long_bars: int = 0
+    longest_bar_tokens: int = 0
 
     def line(self, padding_share: float) -> str:
         """One line for people; `padding_share` of the batches' positions are padding."""
         total = self.tokens + self.left_out_tokens
         return (
             f"{self.segments} segments, {self.tokens} tokens; {self.divided} segments divided because they exceed the "
-            f"context; left out {self.left_out_tokens} tokens ({self.left_out_tokens / max(1, total):.2%}); "
+            f"context; {self.cut_bars} of {self.bars} bars cut; "
+            f"left out {self.left_out_tokens} tokens ({self.left_out_tokens / max(1, total):.2%}); "
             f"padding {padding_share:.1%} of positions"
         )
 
@@ -95,7 +108,7 @@ def cut_segments(
     measure = {"seconds": groups["seconds"], "bars": groups["bar"], "tokens": groups["token"]}[unit]
     starts = groups["token"].astype(np.int64)
     reach = np.append(starts[1:], tokens) - 1 if unit == "tokens" else measure  # a group's last token, or its onset
-    edges = _edges(measure, reach, groups["opens_bar"] & align_to_bars, length)
+    cuts = _edges(measure, reach, groups["opens_bar"] & align_to_bars, length)
     notes_before = groups["notes"].astype(np.int64)
     total = len(groups)
 
@@ -106,8 +119,8 @@ def cut_segments(
         return notes if group == total else int(notes_before[group])
 
     segments = []
-    for edge, last in pairwise(edges):
-        parts, first = 0, edge
+    for cut, last in pairwise(cuts):
+        parts, first = 0, cut
         while first < last:
             until = last
             if first_token(until) - first_token(first) > max_tokens:
@@ -126,7 +139,44 @@ def cut_segments(
         count.divided += parts > 1
     count.segments += len(segments)
     count.tokens += sum(map(len, segments))
+    # The first group of each bar; in a piece of one track after the other, of each track's bars.
+    bars = np.append(starts[np.flatnonzero(np.diff(groups["bar"], prepend=-1))], tokens)
+    sizes = np.diff(bars)
+    edges = np.array([segment.start for segment in segments], dtype=np.int64)
+    inside = edges[(edges > bars[0]) & ~np.isin(edges, bars)]
+    count.bars += len(sizes)
+    count.cut_bars += len(np.unique(np.searchsorted(bars, inside)))
+    count.long_bars += int((sizes > max_tokens).sum())
+    count.longest_bar_tokens = max(count.longest_bar_tokens, int(sizes.max(initial=0)))
     return segments
+
+
+@dataclass(frozen=True)
+class ScoreSegment:
+    """ids (T,) as a model reads them, and the bars of the Score from its first token to the next segment's."""
+
+    ids: np.ndarray
+    bars: int
+
+
+def segment_score(
+    score: Score, tokenizer: Tokenizer, unit: Unit, length: float, max_tokens: int, align_to_bars: bool = True
+) -> list[ScoreSegment]:
+    """A Score cut as a training piece is; without EOS, which says nothing of the music.
+
+    A segment that begins inside a bar counts that one, too. Raises UserError as Tokenizer.encode does.
+    """
+    encoding = tokenizer.encode(score)
+    groups = group_table(encoding)
+    total = len(encoding.ids)
+    count = SegmentCount()
+    segments = cut_segments("", groups, total, encoding.notes, unit, length, max_tokens, count, align_to_bars)
+    first = np.searchsorted(groups["token"], [segment.start for segment in segments[1:]])
+    # A group's bar is that of its onset; silent bars before it have their Bar tokens in the group, too.
+    first_bars = np.where(groups["opens_bar"][first], groups["bar"][first - 1] + 1, groups["bar"][first])
+    bars = np.diff([0, *first_bars, groups["bar"].max() + 1])
+    ids = [encoding.ids[segment.start : min(segment.end, total - 1)] for segment in segments]
+    return [ScoreSegment(tokenizer.to_model_ids(part), int(size)) for part, size in zip(ids, bars, strict=True)]
 
 
 def _edges(measure: np.ndarray, reach: np.ndarray, opens_bar: np.ndarray, length: float) -> list[int]:

@@ -66,7 +66,8 @@ class Augmenter:
         semitones, steps = settings.semitones, settings.velocity_steps
         if semitones and not any(token.startswith(("PitchDrum_", "DrumOn_")) for token in tokens):
             programs = {token for token in tokens if token.startswith("Program_")}
-            if not programs or "Program_-1" in programs:
+            voices_only = "Silence_None" in tokens  # tokens/grid.py, which leaves drums out
+            if not voices_only and (not programs or "Program_-1" in programs):
                 raise UserError(
                     f"data.augment.semitones={semitones}: this tokenizer writes drums as pitches, which must not move; "
                     "set tokenizer.use_pitchdrum_tokens=true, or data.augment.semitones=0"

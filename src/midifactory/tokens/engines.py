@@ -16,7 +16,8 @@ import numpy as np
 from midifactory.errors import UserError
 from midifactory.music.score import Limits, UnreadableMidi, load_score
 from midifactory.music.workers import Failure, run_guarded
-from midifactory.tokens.tokenizer import Tokenizer
+from midifactory.tokens.grid import read_tokenizer
+from midifactory.tokens.tokenizer import Encoding, Tokenizer
 
 Engine = Literal["processes", "ray"]
 # Packed: numpy leaves the gaps of an aligned dtype unset, and equal builds would differ in their bytes.
@@ -93,11 +94,17 @@ def encode_file(path: Path, tokenizer: Tokenizer, limits: Limits) -> EncodedFile
         return f"{type(error).__name__}: {error}".splitlines()[0]
     if len(encoding.ids) > limits.max_tokens:
         return f"{len(encoding.ids)} tokens, more than data.limits.max_tokens={limits.max_tokens}"
+    ids, groups = encoding.ids.astype(id_dtype(tokenizer)), group_table(encoding)
+    return EncodedFile(ids, groups, score.note_num(), encoding.notes)
+
+
+def group_table(encoding: Encoding) -> np.ndarray:
+    """The onset groups of an encoding, (G,) of GROUP_DTYPE."""
     groups = np.zeros(len(encoding.group_token), GROUP_DTYPE)
     groups["token"], groups["seconds"] = encoding.group_token, encoding.group_seconds
     groups["bar"], groups["notes"] = encoding.group_bar, encoding.group_notes
     groups["opens_bar"] = encoding.group_opens_bar
-    return EncodedFile(encoding.ids.astype(id_dtype(tokenizer)), groups, score.note_num(), encoding.notes)
+    return groups
 
 
 def id_dtype(tokenizer: Tokenizer) -> np.dtype:
@@ -110,7 +117,7 @@ _worker: tuple[Tokenizer, Limits] | None = None  # one per worker process, made 
 
 def _start_worker(tokenizer_json: str, limits: Limits) -> None:
     global _worker  # noqa: PLW0603 - the pool offers no other place for per-process state
-    _worker = Tokenizer.from_json(tokenizer_json), limits
+    _worker = read_tokenizer(tokenizer_json), limits
 
 
 def _encode_in_worker(path: Path) -> EncodedFile | str:

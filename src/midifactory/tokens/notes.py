@@ -1,18 +1,19 @@
 """Notes as rows of numbers instead of tokens, after djalgo's djai: the codec, the scaler, and rows on disk.
 
-Legend: N notes, F = 5 + num_instruments columns. The columns are FEATURES (in beats where `time_unit` says so), then
-one column per instrument, 1.0 for the note's and 0.0 for the others.
+Legend: N notes, F = 5 + num_instruments columns, K bins. The columns are FEATURES (in beats where `time_unit` says
+so), then one column per instrument, 1.0 for the note's and 0.0 for the others.
 
 `offset` is what music21 (and djalgo) call so: the note's onset from the start of the piece, not its end.
 """
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,9 @@ from midifactory.music.score import DEFAULT_TEMPO_BPM, Limits, UnreadableMidi, l
 FORMAT = 1  # raise it when the meaning of the numbers changes: old builds are then made anew
 FEATURES = ("pitch", "duration_s", "offset_s", "time_delta_s", "velocity")
 _PITCH, _DURATION, _OFFSET, _TIME_DELTA, _VELOCITY = range(5)
-_DRUMS = -1
+# What a model foretells of a note, and may weigh.
+HEADS = ("pitch", "duration", "offset", "time_delta", "velocity", "track")
+DRUMS = -1
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class NoteCodec:
     with notes, or, where `programs` is given, the index of its program there (-1 drums); what is beyond the last
     is folded into it. time_unit: "seconds" or "beats" (quarter notes). ticks_per_quarter: the grid of `to_score`,
     whose tempo is 120 bpm. sequence_length_i, sequence_length_o, stride: the notes that a model reads, the notes that
-    follow as its target, and the notes from one window to the next; data/notes.py reads them.
+    follow as its target, and the notes from one window to the next; data/notes.py reads them. bins: K of
+    `quantile_levels`, by which a model tells times and velocities apart. loss_weights: of HEADS, 1 where not given.
     """
 
     num_instruments: int = 1
@@ -48,12 +52,20 @@ class NoteCodec:
     sequence_length_i: int = 30
     sequence_length_o: int = 10
     stride: int = 1
+    bins: int = 64
+    loss_weights: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(HEADS, 1.0))
 
     def __post_init__(self) -> None:
-        for name in ("num_instruments", "sequence_length_i", "sequence_length_o", "stride", "ticks_per_quarter"):
+        counts = ("num_instruments", "sequence_length_i", "sequence_length_o", "stride", "ticks_per_quarter", "bins")
+        for name in counts:
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if type(value) is not int or value < 1:
                 raise UserError(f"tokenizer.{name}={value}: give a whole number of at least 1")
+        for name, weight in self.loss_weights.items():
+            if name not in HEADS:
+                raise UserError(f"tokenizer.loss_weights has {name}: choose from {', '.join(HEADS)}")
+            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
+                raise UserError(f"tokenizer.loss_weights.{name}={weight}: give a number of at least 0")
         if self.ticks_per_quarter > 32767:
             raise UserError(f"tokenizer.ticks_per_quarter={self.ticks_per_quarter}: MIDI knows at most 32767")
         if self.time_unit not in ("seconds", "beats"):
@@ -64,7 +76,7 @@ class NoteCodec:
                 f"{self.num_instruments}; make them equal"
             )
         for program in self.programs or ():
-            if not isinstance(program, int) or not _DRUMS <= program <= 127:
+            if not isinstance(program, int) or not DRUMS <= program <= 127:
                 raise UserError(f"tokenizer.programs has {program}: give numbers from 0 to 127, or -1 for drums")
 
     @property
@@ -79,6 +91,10 @@ class NoteCodec:
         """Of the settings that the rows depend on."""
         settings = (FORMAT, self.num_instruments, self.time_unit, list(self.programs) if self.programs else None)
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """All settings, for a checkpoint; `NoteCodec(**json.loads(text))` is the same codec."""
+        return json.dumps(asdict(self))
 
     def features(self, score: Score) -> np.ndarray:
         """(N, F) float64, ordered by onset, then pitch, then instrument; exact, nothing is quantised.
@@ -125,7 +141,7 @@ class NoteCodec:
         instruments = features[:, len(FEATURES) :].argmax(axis=1)
         for index in np.unique(instruments).tolist():
             program = self.programs[index] if self.programs is not None else 0
-            track = Track(program=max(program, 0), is_drum=program == _DRUMS)
+            track = Track(program=max(program, 0), is_drum=program == DRUMS)
             of_track = instruments == index
             columns = (values[of_track].tolist() for values in (starts, durations, pitches, velocities))
             track.notes.extend([Note(*values) for values in zip(*columns, strict=True)])
@@ -187,6 +203,22 @@ class Scaler:
     def from_dict(cls, state: dict[str, list[float]]) -> "Scaler":
         """The scaler that `to_dict` described."""
         return cls(np.array(state["shift"], dtype=np.float64), np.array(state["scale"], dtype=np.float64))
+
+
+def quantile_levels(pieces: Iterable[np.ndarray], bins: int) -> np.ndarray:
+    """(4, K) float64: values that stand for all durations, offsets, time deltas and velocities of `pieces` (N, F).
+
+    Row by row the K evenly spaced quantiles of the column, each value once and rising, the rest inf. Every level
+    is a value of the pieces: what is drawn from them lies on the music's own grid where it has one (chords have a time
+    delta of 0), and close together where most notes are. Raises ValueError without any note.
+    """
+    rows = np.concatenate(list(pieces))
+    shares = (np.arange(bins) + 0.5) / bins
+    levels = np.full((4, bins), np.inf)
+    for level, column in zip(levels, (_DURATION, _OFFSET, _TIME_DELTA, _VELOCITY), strict=True):
+        values = np.unique(np.quantile(rows[:, column], shares, method="inverted_cdf"))
+        level[: len(values)] = values
+    return levels
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from midifactory import files
 from midifactory.errors import UserError
 from midifactory.music.score import Limits
 from midifactory.tokens.engines import GROUP_DTYPE, EncodedFile, Preparation, encode_files, id_dtype
+from midifactory.tokens.grid import read_tokenizer
 from midifactory.tokens.tokenizer import Tokenizer
 
 FORMAT = 2  # raise it when the meaning of the bytes changes: old builds are then made anew
@@ -82,7 +83,7 @@ class TokenStore:
         build = json.loads((self.folder / "build.json").read_text(encoding="utf-8"))
         self.refused: dict[str, str] = build["refused"]
         self.pieces: Mapping[str, StoredPiece] = _Pieces(pq.read_table(self.folder / "pieces.parquet"))
-        self.tokenizer = Tokenizer.from_json((self.folder / "tokenizer.json").read_text(encoding="utf-8"))
+        self.tokenizer = read_tokenizer((self.folder / "tokenizer.json").read_text(encoding="utf-8"))
         self.all_ids = np.memmap(self.folder / "ids.bin", dtype=np.dtype(build["dtype"]), mode="r")
         self._groups = np.memmap(self.folder / "groups.bin", dtype=GROUP_DTYPE, mode="r")
 

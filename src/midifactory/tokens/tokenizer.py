@@ -25,6 +25,7 @@ from midifactory.errors import UserError
 from midifactory.music.score import DEFAULT_TEMPO_BPM, bar_starts, seconds_at
 from midifactory.tokens import bpe
 from midifactory.tokens.fast_remi import FastRemi
+from midifactory.tokens.places import Places
 
 CONFIG_FIELDS = tuple(name for name in inspect.signature(TokenizerConfig).parameters if name != "kwargs")
 SCHEMES = ("REMI", "TSD", "MIDILike", "Structured", "PerTok", "MMM")
@@ -164,6 +165,11 @@ class Tokenizer:
         return self.scheme != "MMM"
 
     @property
+    def special_tokens(self) -> list[str]:
+        """Those of `tokens` that are no music."""
+        return list(self.miditok.special_tokens)
+
+    @property
     def has_grammar(self) -> bool:
         """Whether tokens/grammar.py knows what may follow what: in REMI, where every pitch is a token of its own."""
         return self.scheme == "REMI" and self._bpe is None and not self.miditok.config.use_pitch_intervals
@@ -172,6 +178,16 @@ class Tokenizer:
     def is_fast(self) -> bool:
         """Whether tokens/fast_remi.py encodes, in milliseconds a piece, rather than MidiTok."""
         return self._fast is not None
+
+    @property
+    def pitch_range(self) -> tuple[int, int]:
+        """The lowest pitch that has tokens, and the one above the highest."""
+        return self.miditok.config.pitch_range
+
+    @property
+    def drums_pitch_range(self) -> tuple[int, int]:
+        """The same of drums."""
+        return self.miditok.config.drums_pitch_range
 
     @property
     def wants_bpe(self) -> bool:
@@ -226,6 +242,10 @@ class Tokenizer:
         """Model ids as base ids (N,): the exact inverse of `to_model_ids`, for any ids that a model may emit."""
         ids = np.asarray(model_ids, dtype=np.int64)
         return self._bpe.expand(ids) if self._bpe else ids
+
+    def places(self) -> Places:
+        """A reader of the place of each model id in the music, for models that embed it."""
+        return Places(self.miditok, self._bpe)
 
     def starting_with(self, type_: str) -> np.ndarray:
         """Model ids whose first token is of `type_`."""

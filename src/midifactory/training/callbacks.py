@@ -8,16 +8,17 @@ from types import FrameType
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Checkpoint
 
 from midifactory.errors import Interrupted
 
 
-class KeepLast(Callback):
+class KeepLast(Checkpoint):
     """Writes `last.ckpt` after every epoch, every `every_minutes`, and when the run is told to stop.
 
     The first Ctrl-C (SIGINT) or SIGTERM lets the current step finish, saves, and raises Interrupted; a second
-    Ctrl-C stops at once.
+    Ctrl-C stops at once. As a Checkpoint it comes after the callbacks that have something to do first, such as
+    averaging the step's weights.
     """
 
     def __init__(self, folder: str | Path, every_minutes: float = 5.0):

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from midifactory import files
+from midifactory.data.conditions import ConditionCodec
 from midifactory.errors import UserError
 from midifactory.models.interface import SequenceModel
+from midifactory.models.lora import add_lora, merge_lora
 from midifactory.targets import load_class
+from midifactory.tokens.grid import read_tokenizer
 from midifactory.tokens.tokenizer import Tokenizer
 from midifactory.training.module import CARD
 
@@ -59,7 +62,9 @@ class Trained:
     """A model as it came out of training, ready to generate or to be evaluated.
 
     `window` is the longest span in tokens that training showed the model; `profile` describes its corpus
-    (music/profile.py); `sha256` is the file's.
+    (music/profile.py); `conditions` are what it may be told, None for nothing; `sha256` is the file's. `model_config`
+    builds the model; `finetuned` says from what it was fine-tuned and how (cli/finetune.py), None where it was not;
+    `segment` is how its training pieces were cut, the keywords of data/segments.py's `segment_score`.
     """
 
     model: SequenceModel
@@ -69,10 +74,21 @@ class Trained:
     corpus: str
     path: Path
     sha256: str
+    conditions: ConditionCodec | None = None
+    model_config: dict[str, Any] = field(default_factory=dict)
+    finetuned: dict[str, Any] | None = None
+    segment: dict[str, Any] = field(default_factory=dict)
 
 
 def make_card(
-    model_config: dict[str, Any], tokenizer: Tokenizer, window: int, profile: dict[str, Any], corpus: str
+    model_config: dict[str, Any],
+    tokenizer: Tokenizer,
+    window: int,
+    profile: dict[str, Any],
+    corpus: str,
+    conditions: ConditionCodec | None = None,
+    finetuned: dict[str, Any] | None = None,
+    segment: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What travels in a checkpoint beside the weights; plain values only."""
     return {
@@ -82,6 +98,9 @@ def make_card(
         "window": window,
         "profile": profile,
         "corpus": corpus,
+        "conditions": conditions.to_dict() if conditions else None,
+        "finetuned": finetuned,
+        "segment": segment or {},
     }
 
 
@@ -101,7 +120,7 @@ def build_model(config: dict[str, Any], tokenizer: Any) -> SequenceModel:
 
 
 def load_trained(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Trained:
-    """Model and tokenizer of a checkpoint, the model in eval mode on `device`.
+    """Model and tokenizer of a checkpoint, the model in eval mode on `device`, LoRA's adapters merged into it.
 
     Raises UserError for a missing or damaged file and where weights, model and tokenizer do not belong together.
     """
@@ -110,12 +129,18 @@ def load_trained(path: str | os.PathLike[str], device: str | torch.device = "cpu
     card = checkpoint[CARD]
     if card.get("format") != CARD_FORMAT:
         raise UserError(f"checkpoint={source} has format {card.get('format')}, this version reads {CARD_FORMAT}")
+    if "scaler" in card:
+        raise UserError(f"checkpoint={source} is of note features; take one of tokens here")
     try:
-        tokenizer = Tokenizer.from_json(card["tokenizer"])
+        tokenizer = read_tokenizer(card["tokenizer"])
         window, profile, corpus = card["window"], card["profile"], card["corpus"]
+        conditions = ConditionCodec.from_dict(card["conditions"]) if card.get("conditions") else None
+        model = build_model(card["model"], tokenizer)
+        finetuned = card.get("finetuned")
+        if finetuned and finetuned["lora"]:
+            add_lora(model, **finetuned["lora"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"checkpoint={source}: its card is damaged ({error!r}); take another checkpoint") from error
-    model = build_model(card["model"], tokenizer)
     weights = {
         key.removeprefix("model."): value for key, value in checkpoint["state_dict"].items() if key.startswith("model.")
     }
@@ -124,5 +149,18 @@ def load_trained(path: str | os.PathLike[str], device: str | torch.device = "cpu
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise UserError(f"checkpoint={source}: its weights do not fit its model: {reason}") from error
+    merge_lora(model)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    return Trained(model.to(device).eval(), tokenizer, window, profile, corpus, source, digest)
+    return Trained(
+        model.to(device).eval(),
+        tokenizer,
+        window,
+        profile,
+        corpus,
+        source,
+        digest,
+        conditions,
+        card["model"],
+        finetuned,
+        card.get("segment", {}),
+    )

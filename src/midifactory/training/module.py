@@ -1,6 +1,5 @@
 """The one LightningModule: it trains every model of models/interface.py."""
 
-import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,37 +10,41 @@ from torch import Tensor
 
 from midifactory.data.batches import IGNORED
 from midifactory.models.interface import Conditions, SequenceModel
-from midifactory.training.loss import sequence_loss
+from midifactory.training.loss import TrainingLoss, sequence_loss
+from midifactory.training.optimizers import parameter_groups
+from midifactory.training.schedules import Share, cosine
 
 CARD = "midifactory"  # the key of a checkpoint under which `card` lies
 
 
 class SequenceTraining(lightning.LightningModule):
-    """Next-token training with warm-up and cosine decay.
+    """Next-token training.
 
-    optimizer: given parameter groups, makes the optimiser. warmup_steps: linear warm-up; then a cosine down to
-    `final_lr_share` of the rate at the last step. card: plain values that travel in every checkpoint (model
-    config, tokenizer, corpus profile), so that a checkpoint is all that generation needs.
+    optimizer: given the groups of training/optimizers.py, makes the optimiser. schedule: given the steps of the
+    training, the share of the learning rate at each (training/schedules.py). loss: what is minimised. card: plain
+    values that travel in every checkpoint (model config, tokenizer, corpus profile), so that a checkpoint is all that
+    generation needs.
 
-    Logs nats per token (`loss`) and nats per note: the sum over all real tokens of a batch divided by its notes.
+    Logs nats per token (`loss`) and nats per note: the sum over all real tokens of a batch divided by its notes; both
+    are plain, whatever is minimised. With a latent, `loss` is what is left to say once it is known, and nats per note
+    count the divergence of its posterior too: an upper bound.
     """
 
     def __init__(
         self,
         model: SequenceModel,
         optimizer: Callable[[Iterable[dict[str, Any]]], torch.optim.Optimizer],
-        warmup_steps: int = 100,
-        final_lr_share: float = 0.05,
+        schedule: Callable[[float], Share] = cosine,
+        loss: TrainingLoss | None = None,
         seed: int = 0,
         card: dict[str, Any] | None = None,
         condition_dropout: float = 0.1,
     ):
         super().__init__()
-        self.model = model
+        self.model, self.loss = model, loss or TrainingLoss()
         self._condition_dropout = condition_dropout
         self.card = card or {}
-        self._make_optimizer = optimizer
-        self._warmup_steps, self._final_lr_share = warmup_steps, final_lr_share
+        self._make_optimizer, self._schedule = optimizer, schedule
         self._seed = seed
         self._clock: float | None = None
         self._loader_states: list[dict[str, Any]] = []
@@ -72,14 +75,15 @@ class SequenceTraining(lightning.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The mean loss of a batch (see data/batches.py) plus the model's auxiliary losses."""
         output = self.model(batch["inputs"], conditions=self._conditions(batch, self._condition_dropout))
-        loss = sequence_loss(output.logits, batch["labels"])
+        loss, nats = self.loss(output.logits, batch["labels"])
         tokens = int((batch["labels"] != IGNORED).sum())
-        nats_per_note = loss.detach() * tokens / batch["notes"].sum().clamp(min=1)
+        divergence = output.statistics.get("kl_nats", nats.new_zeros(1))
+        nats_per_note = (nats * tokens + divergence.detach().sum()) / batch["notes"].sum().clamp(min=1)
         now = time.perf_counter()
         if self._clock is not None:
             self.log("train/tokens_per_s", tokens / (now - self._clock), prog_bar=True)
         self._clock = now
-        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/loss", nats, prog_bar=True)
         self.log("train/nats_per_note", nats_per_note, prog_bar=True)
         for name, value in output.losses.items():
             self.log(f"train/{name}", value.detach())
@@ -106,48 +110,32 @@ class SequenceTraining(lightning.LightningModule):
         """
         output = self.model(batch["inputs"], conditions=self._conditions(batch))
         total = sequence_loss(output.logits, batch["labels"], reduction="sum")
-        counts = torch.stack([total, (batch["labels"] != IGNORED).sum(), batch["notes"].sum()])
+        divergence = output.statistics.get("kl_nats", total.new_zeros(1)).sum()
+        rows = torch.tensor(len(batch["inputs"]), device=total.device)
+        counts = torch.stack([total, (batch["labels"] != IGNORED).sum(), batch["notes"].sum(), divergence, rows])
         self._validation += counts.cpu().double()
         return output.statistics
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
-        self._validation = torch.zeros(3, dtype=torch.float64)
+        self._validation = torch.zeros(5, dtype=torch.float64)
 
     def on_validation_epoch_end(self) -> None:
-        """Log nats per token and per note of the validation segments."""
-        nats, tokens, notes = self._validation.tolist()
+        """Log nats per token and per note of the validation segments, and a latent's nats per segment."""
+        nats, tokens, notes, divergence, rows = self._validation.tolist()
         self.log("val/loss", nats / max(1.0, tokens), prog_bar=False)
-        self.log("val/nats_per_note", nats / max(1.0, notes), prog_bar=True)
+        self.log("val/nats_per_note", (nats + divergence) / max(1.0, notes), prog_bar=True)
+        if divergence:
+            self.log("val/kl_nats", divergence / max(1.0, rows))
         self._clock = None  # the time validation took is not the training's
 
     def configure_optimizers(self) -> Any:
-        """No weight decay for vectors (biases, norms), as is customary; the schedule steps with the optimiser."""
-        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        matrices = [parameter for parameter in parameters if parameter.dim() >= 2]
-        others = [parameter for parameter in parameters if parameter.dim() < 2]
-        optimizer = self._make_optimizer([{"params": matrices}, {"params": others, "weight_decay": 0.0}])
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = warmup_cosine(self._warmup_steps, total, self._final_lr_share)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+        """The schedule steps with the optimiser."""
+        optimizer = self._make_optimizer(parameter_groups(self.model))
+        share = self._schedule(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the card travel."""
         checkpoint[CARD] = self.card
-
-
-def warmup_cosine(warmup_steps: int, total_steps: int, final_share: float) -> Callable[[int], float]:
-    """The share of the peak learning rate at a step: linear up, then half a cosine down to `final_share`.
-
-    A run shorter than ten warm-ups warms up for a tenth of its steps.
-    """
-    warmup = max(1, min(warmup_steps, total_steps // 10))
-
-    def share(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        progress = min(1.0, (step - warmup) / max(1, total_steps - warmup))
-        return final_share + (1 - final_share) * 0.5 * (1 + math.cos(math.pi * progress))
-
-    return share
