@@ -22,7 +22,8 @@ ALLOWED: dict[str, set[str]] = {
     "models": set(),
     "data": {"tokens", "music"},
     "generation": {"tokens", "models", "music"},
-    "training": {"models", "data", "tokens", "music"},
+    "training": {"models", "data", "tokens", "music", "render"},
+    "djai": {"training", "generation", "models", "data", "tokens", "music"},
     "cli": {"music", "tokens", "render", "evaluation", "models", "data", "generation", "training"},
 }
 HEAVY = {"torch", "lightning", "pytorch_lightning", "hydra", "omegaconf"}

@@ -26,7 +26,7 @@ from midifactory.tokens.notes import NoteCodec
 from midifactory.training.checkpoint import build_model
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("train", "generate", "prepare", "analyze", "all")
+COMMANDS = ("train", "generate", "prepare", "analyze", "all", "attention")
 NOT_COMMANDS = {"composing"}
 GROUPS_OF_TRAIN = (
     *(
@@ -35,6 +35,8 @@ GROUPS_OF_TRAIN = (
         "tokenizer",
         "model",
         "optimizer",
+        "schedule",
+        "finetune",
         "trainer",
         "accelerator",
         "callbacks",
@@ -83,6 +85,7 @@ def test_every_command_composes_and_resolves(composed, command):
 @pytest.mark.parametrize(("group", "name"), [choice for choice in CHOICES if choice[0] in GROUPS_OF_TRAIN])
 def test_every_choice_of_a_training_can_be_made(composed, tmp_path, group, name):
     overrides = [f"{group}={name}", *(["data.root=songs"] if name == "folder" else [])]
+    overrides += ["tokenizer=voice_grid"] if (group, name) == ("model", "frames") else []
     if group == "accelerator":
         config = composed("train", *overrides)
         assert config.trainer.accelerator == name
@@ -90,10 +93,15 @@ def test_every_choice_of_a_training_can_be_made(composed, tmp_path, group, name)
             return  # this machine may have none
     else:
         config = composed("train", *overrides, "accelerator=cpu")
-    model = build_model(plain(config.model), SimpleNamespace(vocab_size=40))
+    tokenizer = build_tokenizer(config.tokenizer)
+    model = build_model(
+        plain(config.model), SimpleNamespace(vocab_size=40) if isinstance(tokenizer, NoteCodec) else tokenizer
+    )
     assert isinstance(model, SequenceModel)
     optimizer = instantiate(config.optimizer)([{"params": list(model.parameters())}])
     assert isinstance(optimizer, torch.optim.Optimizer)
+    assert 0 < instantiate(config.schedule)(100)(50) <= 1
+    assert 0 < config.finetune.lr < config.optimizer.lr
     trainer = build_trainer(config)
     assert trainer.max_epochs == config.trainer.max_epochs
     assert trainer.checkpoint_callback.monitor == "val/nats_per_note"
@@ -101,8 +109,7 @@ def test_every_choice_of_a_training_can_be_made(composed, tmp_path, group, name)
     expected = {"csv": {"CSVLogger"}, "tensorboard": {"TensorBoardLogger"}, "wandb": {"WandbLogger"}}
     assert made == (expected[name] if group == "logger" else {"CSVLogger", "TensorBoardLogger"})
     if group == "tokenizer":
-        made = build_tokenizer(config.tokenizer)
-        assert isinstance(made, NoteCodec) if name == "notes" else made.vocab_size > 100
+        assert isinstance(tokenizer, NoteCodec) if name == "notes" else tokenizer.vocab_size >= 50
         assert isinstance(composed("prepare", f"tokenizer={name}"), DictConfig)
     if group == "data":
         assert build_datamodule(config).corpus_name == ("songs" if name == "folder" else name)

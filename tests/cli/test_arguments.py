@@ -105,6 +105,13 @@ def test_folder_by_position(composed, command, tmp_path):
     assert composed(to_overrides(command, [str(folder), "data=demo"])).data == {"kind": "demo", "root": str(folder)}
 
 
+def test_an_experiment_with_data_of_its_own_keeps_them():
+    given = ["experiment=jsb_chorales", "data.root='songs'"]
+    assert to_overrides("train", given) == given
+    given = ["experiment=smoke", "data.root='songs'"]
+    assert to_overrides("train", given) == ["data=folder", *given]
+
+
 def test_an_override_wins_over_a_folder_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "seed=1").mkdir()
@@ -208,3 +215,35 @@ def test_a_pattern_with_brackets_reaches_the_corpus_as_it_is():
     (nothing,) = to_overrides("prepare", ["data.group_by=null"])
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         assert compose("prepare", [nothing]).data.group_by is None
+
+
+@pytest.mark.parametrize("value", [*NASTY, "3/4", "[0,33]", "A minor", "120"])
+@pytest.mark.parametrize(("command", "section"), [("generate", ""), ("all", "generate.")])
+def test_a_composition_is_asked_for_by_names_that_no_config_has(command, section, value):
+    (override,) = to_overrides(command, [f"{section}conditions.tune_type={value}"])
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose(command, [override])
+    assert (config.generate if section else config).conditions.tune_type == value
+
+
+def test_conditions_that_are_no_free_text():
+    assert to_overrides("generate", ["conditions.key=null"]) == ["++conditions.key=null"]
+    assert to_overrides("generate", ["++conditions.key=C major"]) == ["++conditions.key='C major'"]
+    assert to_overrides("generate", ["conditions.key='C major','A minor'"]) == ["++conditions.key='C major','A minor'"]
+    assert to_overrides("train", ["conditions=[key,metre]"]) == ["conditions=[key,metre]"]
+
+
+@pytest.mark.parametrize(
+    ("command", "argument", "words"),
+    [
+        ("train", "conditions.key=C major", "train takes the names of what the model is told: conditions=[key]"),
+        ("prepare", "conditions.key=C", "conditions=[key]"),
+        ("all", "conditions.key=C major", "all takes generate.conditions.key=C major"),
+        ("generate", "generate.conditions.key=C", "generate takes conditions.key=C"),
+    ],
+)
+def test_conditions_in_the_wrong_place_are_shown_the_right_one(command, argument, words):
+    with pytest.raises(UserError) as caught:
+        to_overrides(command, [argument])
+    assert words in str(caught.value)

@@ -70,6 +70,15 @@ def test_a_folder_with_too_few_pieces(here, tmp_path):
         (["data.segment.length=0"], ["data.segment.length=0", "above 0", "16"]),
         (["data.segment.unit=hours"], ["data.segment.unit=hours", "seconds, bars, tokens"]),
         (["data.batch_size=0"], ["data.batch_size=0", "at least 1"]),
+        (["data.max_tokens=16"], ["data.max_tokens=16", "bars of the training pieces", "set data.max_tokens"]),
+        (["model.context=50"], ["model.context=50", "tokens", "set data.max_tokens=50"]),
+        (["finetune=lora"], ["finetune=lora", "add init_from=CHECKPOINT"]),
+        (["schedule.warmup_steps=-1"], ["schedule.warmup_steps=-1", "at least 0"]),
+        (["schedule=stable_decay", "schedule.decay_share=2"], ["schedule.decay_share=2", "at most 1"]),
+        (["trainer.max_epochs=-1"], ["schedule=cosine", "trainer.max_epochs", "schedule=constant"]),
+        (["loss.type_weights={Pich: 2}"], ["loss.type_weights", "'Pich'", "Pitch", "Velocity"]),
+        (["loss.label_smoothing=1"], ["loss.label_smoothing=1", "below 1"]),
+        (["callbacks=ema", "callbacks.ema.decay=2"], ["callbacks.ema.decay=2", "0.999"]),
         (["data.fractions=[1,1,1]"], ["fractions", "1"]),
         (["trainer.precision=17"], ["trainer", "17"]),
         (["trainer.accelerator=tpu2"], ["trainer.accelerator=tpu2", "cpu", "mps"]),
@@ -110,13 +119,23 @@ def test_resuming_what_is_not_there(here, tmp_path):
     refused(here("train", "-m", "resume=latest", "seed=1,2"), "resume=latest", "-m")
 
 
-def test_resuming_with_another_tokenizer(studio, in_studio):
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("tokenizer.num_velocities=8", ("tokenizer.num_velocities is 32 in this checkpoint, 8 is asked",)),
+        ("tokenizer=tsd", ("tokenizer.scheme is REMI in this checkpoint, TSD is asked",)),
+        ("model.d_model=64", ("model.d_model is 32 in this checkpoint, 64 is asked", "leave out model.d_model")),
+        ("model=gru", ("model._target_ is ", "Transformer in this checkpoint, ", "Recurrent is asked")),
+        ("optimizer=muon", ("optimizer._target_ is torch.optim.AdamW", "Muon is asked")),
+        ("optimizer.lr=0.5", ("optimizer.lr is 0.003 in this checkpoint, 0.5 is asked",)),
+        ("conditions=[tempo_bpm]", ("conditions is [] in this checkpoint, ['tempo_bpm'] is asked",)),
+        ("init_from=outputs", ("resume=", "init_from starts one", "leave one of them out")),
+    ],
+)
+def test_resuming_with_other_settings(studio, in_studio, override, parts):
     (run,) = (studio / "outputs" / "train").iterdir()
     before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
-    refused(
-        in_studio("train", f"resume={run}", "tokenizer.num_velocities=8"), "resume=", "another tokenizer", "start anew"
-    )
-    refused(in_studio("train", f"resume={run}", "model.d_model=64"), "resume=", "another model", "start anew")
+    refused(in_studio("train", f"resume={run}", override), "resume=", *parts)
     assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
 
 
@@ -149,7 +168,7 @@ def test_a_refused_resume_does_not_change_what_the_next_one_does(tmp_path, here)
     write_folder(tmp_path / "my_midis", 4)
     assert here("train", "my_midis", *TINY, "trainer.max_epochs=1").code == 0
     (run,) = (tmp_path / "outputs" / "train").iterdir()
-    refused(here("train", "resume=latest", "model.d_model=64"), "another model")
+    refused(here("train", "resume=latest", "model.d_model=64"), "model.d_model is 32")
     done = here("train", "resume=latest", "trainer.max_epochs=3")
     assert done.code == 0, done
     assert json.loads((run / "result.json").read_text())["epochs"] == 3

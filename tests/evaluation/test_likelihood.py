@@ -1,6 +1,7 @@
 """Nats per note against one token at a time, and against numbers worked out by hand."""
 
 import math
+from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from midifactory.evaluation.likelihood import (
     uniform_likelihood,
     unigram_likelihood,
 )
+from midifactory.models.interface import Conditions
 from midifactory.models.recurrent import Recurrent
 from midifactory.models.transformer import Transformer
 
@@ -105,6 +107,39 @@ def test_unigram_is_laplace_by_hand():
     """Training 1 1 2 after BOS 0 of a vocabulary of 4: counts 1, 3, 2, 1 of 7."""
     result = unigram_likelihood([("a", np.array([0, 1, 2, 3]), 1)], [np.array([0, 1, 1, 2])], 4)
     assert result.nats_per_note == pytest.approx(-math.log(3 / 7) - math.log(2 / 7) - math.log(1 / 7))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("mode", ["added", "prefix"])
+@pytest.mark.parametrize("kind", [Transformer, Recurrent])
+def test_each_piece_is_scored_under_its_own_conditions_in_every_window(kind, mode):
+    torch.manual_seed(0)
+    sizes = {"context": 32, "heads": 2} if kind is Transformer else {}
+    made = kind(VOCAB, d_model=16, layers=1, condition_sizes=(3, 4), condition_mode=mode, **sizes).eval()
+    for parameter in made.parameters():
+        parameter.data.mul_(8.0)
+    told = {name: Conditions(torch.tensor([labels])) for name, labels in (("a", [1, 3]), ("b", [2, 0]))}
+    pieces = [("a", IDS, 5), ("b", IDS, 5), ("untold", IDS, 5)]
+    result = model_likelihood(made, pieces, 8, told)
+
+    def by_hand(conditions):
+        """Windows of 8 that advance by 4, each told anew; a recurrent model reads all at once."""
+        size = len(IDS) - 1
+        ends = [size] if kind is Recurrent else sorted({*range(8, size, 4), size})
+        nats, scored = 0.0, 0
+        for end in ends:
+            start = 0 if end == ends[0] else ends[ends.index(end) - 1] - 4
+            logits = made(torch.from_numpy(IDS[None, start:end]), conditions=conditions).logits[0].double()
+            picked = logits.log_softmax(-1)[range(end - start), IDS[start + 1 : end + 1]]
+            nats -= float(picked[scored - start :].sum())
+            scored = end
+        return nats
+
+    expected = [by_hand(told.get(name)) for name, _, _ in pieces]
+    assert [piece.nats for piece in result.pieces] == pytest.approx(expected, rel=1e-5)
+    assert min(abs(one - other) for one, other in combinations(expected, 2)) > 0.1
+    nothing = Conditions(torch.zeros(1, 2, dtype=torch.int64))
+    assert piece_nats(made, IDS, 8) == pytest.approx(piece_nats(made, IDS, 8, nothing))
 
 
 @torch.no_grad()

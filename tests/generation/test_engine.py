@@ -27,7 +27,7 @@ def build(name: str) -> SequenceModel:
     model = MODELS[name]().eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(8 if name == "transformer" else 2)  # greater recurrent weights would be chaotic
+            parameter.mul_(8 if name == "transformer" else 4)  # greater recurrent weights would be chaotic
     return model
 
 

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from midifactory.errors import UserError
+from midifactory.paths import conf_dir
 
 # Keys whose value is free text: always one string, never a sweep, a list or an interpolation.
 FREE_TEXT_KEYS = (
@@ -22,12 +23,19 @@ FREE_TEXT_KEYS = (
     "data.archive",
     "data.group_by",
     "resume",
+    "init_from",
+    "start",
+    "end",
+    "attribute_with",
+    "attribute_without",
     "name",
     "output",
 )
 # These mean the same wherever they stand (`generate.chords`); `name` does not (`logger.name`).
 _FREE_AT_ANY_DEPTH = ("prompt", "checkpoint", "replay", "chords", "key")
 _SECTIONS = ("train", "generate", "prepare", "analyze")
+# What a composition is asked to be: every model knows other names, so no config has them.
+_CONDITION = re.compile(r"(?:generate\.)?conditions\.(\w+)\Z")
 
 _KEY_OF_SUFFIX = {
     ".mid": "prompt",
@@ -36,7 +44,9 @@ _KEY_OF_SUFFIX = {
     ".json": "replay",
     ".ckpt": "checkpoint",
 }
-_TAKES_FILE = ("generate",)
+_TAKES_FILE = ("generate", "attention", "interpolate", "vary")
+# Where a command takes several MIDI files, their keys in the order in which they stand.
+_MIDI_KEYS = {"interpolate": ("start", "end")}
 _TAKES_FOLDER = ("train", "prepare", "analyze", "all")
 
 # Hydra's own flags, which pass as they are.
@@ -78,7 +88,7 @@ def to_overrides(command: str, argv: list[str]) -> list[str]:
             else:
                 overrides.append(_own_flag(command, argument, rest))
         else:
-            overrides += _positional(command, argument) or [_override(command, argument)]
+            overrides += _positional(command, argument, overrides) or [_override(command, argument)]
     _refuse_twice(command, overrides)
     if command in _TAKES_FOLDER:
         overrides = _with_folder_data(overrides)
@@ -100,7 +110,7 @@ def quote(text: str) -> str:
 def is_free_text(key: str) -> bool:
     """Whether the value of `key` (without a leading `+`) is taken literally."""
     parts = key.split(".")
-    if parts[-1] in _FREE_AT_ANY_DEPTH or ".".join(parts[-2:]) in FREE_TEXT_KEYS:
+    if _CONDITION.match(key) or parts[-1] in _FREE_AT_ANY_DEPTH or ".".join(parts[-2:]) in FREE_TEXT_KEYS:
         return True
     return ".".join(parts[1:] if parts[0] in _SECTIONS else parts) in FREE_TEXT_KEYS
 
@@ -111,16 +121,23 @@ def _override(command: str, argument: str) -> str:
     bare = key.lstrip("+~")
     if not _KEY.match(bare) or not (given or key.startswith("~")):
         raise UserError(f"cannot make sense of {argument!r}; {_understood(command)}")
+    if given and (condition := _CONDITION.match(bare)):
+        name = condition[1]
+        right = {"generate": f"conditions.{name}", "all": f"generate.conditions.{name}"}.get(command)
+        if bare != right:
+            takes = f"{right}={value}" if right else f"the names of what the model is told: conditions=[{name}]"
+            raise UserError(f"{argument}: {command} takes {takes}")
+        key = f"++{bare}"
     if not given or not is_free_text(bare) or value in ("", "null") or _QUOTED_BY_USER.match(value):
-        return argument
+        return f"{key}={value}" if given else argument
     return f"{key}={quote(value)}"
 
 
-def _positional(command: str, argument: str) -> list[str] | None:
+def _positional(command: str, argument: str, before: list[str]) -> list[str] | None:
     """The override for a file or folder given by position; None where `argument` is something else.
 
-    `seed=3.mid` is a file if it exists. For a folder `lr=0.1` the override wins, since sweeps make such
-    folders; `./lr=0.1` is the folder.
+    before: the overrides so far; of several MIDI files each takes the next key. `seed=3.mid` is a file if it exists.
+    For a folder `lr=0.1` the override wins, since sweeps make such folders; `./lr=0.1` is the folder.
     """
     key, given, _ = argument.partition("=")
     names_key = bool(given) and bool(_KEY.match(key.lstrip("+~")))
@@ -129,23 +146,27 @@ def _positional(command: str, argument: str) -> list[str] | None:
     if command in _TAKES_FILE:
         target = _KEY_OF_SUFFIX.get(Path(argument).suffix.lower())
         if target and (not names_key or os.path.isfile(argument)):
-            return [f"{target}={quote(argument)}"]
+            keys = _MIDI_KEYS.get(command, (target,)) if target == "prompt" else (target,)
+            taken = {override.partition("=")[0] for override in before}
+            return [f"{next((name for name in keys if name not in taken), keys[-1])}={quote(argument)}"]
     if command in _TAKES_FOLDER and not names_key and os.path.isdir(argument):
         return [f"data.root={quote(argument)}"]
     return None
 
 
 def _with_folder_data(overrides: list[str]) -> list[str]:
-    """Choose `data=folder` where a root is given and no data set is."""
-    keys = [override.partition("=")[0].lstrip("+") for override in overrides]
-    if "data.root" in keys and "data" not in keys:
+    """Choose `data=folder` where a root is given and no data set is, neither here nor by the experiment."""
+    values = {override.partition("=")[0].lstrip("+"): override.partition("=")[2] for override in overrides}
+    recipe = conf_dir() / "experiment" / f"{values.get('experiment')}.yaml"
+    chosen = "data" in values or (recipe.is_file() and "override /data:" in recipe.read_text(encoding="utf-8"))
+    if "data.root" in values and not chosen:
         return ["data=folder", *overrides]
     return overrides
 
 
 def _refuse_twice(command: str, overrides: list[str]) -> None:
     """Raise UserError for a file or folder given twice: Hydra would silently take the last."""
-    for key in (*_KEY_OF_SUFFIX.values(), "data.root"):
+    for key in (*_KEY_OF_SUFFIX.values(), *_MIDI_KEYS.get(command, ()), "data.root"):
         values = [override.partition("=")[2] for override in overrides if override.partition("=")[0] == key]
         if len(values) > 1:
             raise UserError(f"{key} is given twice, as {values[0]} and {values[1]}; {command} takes one")
@@ -193,7 +214,8 @@ def _understood(command: str) -> str:
     """What `command` understands, for the end of an error message."""
     kinds = ["key=value", "--key value"]
     if command in _TAKES_FILE:
-        kinds += ["a .mid, .midi or .kar file (the prompt)", "a .json file (replay)", "a .ckpt file (checkpoint)"]
+        midi = " and ".join(_MIDI_KEYS.get(command, ("the prompt",)))
+        kinds += [f"a .mid, .midi or .kar file ({midi})", "a .json file (replay)", "a .ckpt file (checkpoint)"]
     if command in _TAKES_FOLDER:
         kinds.append("an existing folder of MIDI files")
     return f"{command} understands " + ", ".join(kinds)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from midifactory import files
 from midifactory.data.datamodule import MidiDataModule
@@ -17,6 +17,7 @@ from midifactory.music.manifest import write_manifest
 from midifactory.music.scan import printable
 from midifactory.tokens.notes import NoteCodec
 from midifactory.tokens.tokenizer import Tokenizer
+from midifactory.training.finetune import Start
 
 
 def plain(config: Any) -> Any:
@@ -24,12 +25,15 @@ def plain(config: Any) -> Any:
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True) if config is not None else None
 
 
-def build_datamodule(config: DictConfig) -> MidiDataModule | NoteDataModule:
-    """The LightningDataModule of `config.data` and `config.tokenizer`, nothing read yet: tokens, or note features."""
+def build_datamodule(config: DictConfig, start: Start | None = None) -> MidiDataModule | NoteDataModule:
+    """The LightningDataModule of `config.data` and `config.tokenizer`, nothing read yet: tokens, or note features.
+
+    start: the model to be fine-tuned, whose tokenizer and conditions are taken instead.
+    """
     data = config.data
     if not isinstance(config.seed, int) or config.seed < 0:
         raise UserError(f"seed={config.seed}: give a whole number of at least 0")
-    tokenizer = build_tokenizer(config.tokenizer)
+    tokenizer = start.tokenizer if start else build_tokenizer(config.tokenizer)
     shared = {
         "source": instantiate(data.source),
         "name": corpus_name(data),
@@ -39,7 +43,10 @@ def build_datamodule(config: DictConfig) -> MidiDataModule | NoteDataModule:
         "limits": instantiate(data.limits),
         "seed": config.seed,
     }
+    conditions = condition_names(config.conditions)
     if isinstance(tokenizer, NoteCodec):
+        if conditions:
+            raise UserError(f"conditions={conditions}: note features take none; leave them out, or train on tokens")
         return NoteDataModule(codec=tokenizer, **shared)
     return MidiDataModule(
         tokenizer=tokenizer,
@@ -47,8 +54,20 @@ def build_datamodule(config: DictConfig) -> MidiDataModule | NoteDataModule:
         max_tokens=data.max_tokens,
         preparation=instantiate(config.prepare),
         augment=instantiate(data.augment),
+        conditions=conditions,
+        condition_bins=data.condition_bins,
+        condition_values=data.condition_values,
+        known_conditions=start.trained.conditions if start else None,
         **shared,
     )
+
+
+def condition_names(config: Any) -> list[str]:
+    """What `conditions=[tune_type,tempo_bpm]` names; a single name needs no brackets. Raises UserError otherwise."""
+    names = plain(config) if isinstance(config, ListConfig) else [config]
+    if not all(isinstance(name, str) and name for name in names):
+        raise UserError(f"conditions={config}: give a list of names, such as conditions=[tune_type,tempo_bpm]")
+    return names
 
 
 def build_tokenizer(config: DictConfig) -> Tokenizer | NoteCodec:

@@ -7,10 +7,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from midifactory.cli import hydra_app
 from midifactory.cli.analyze import analyze
+from midifactory.cli.finetune import read_start
 from midifactory.cli.generate import generate
 from midifactory.cli.prepare import prepare_and_report
-from midifactory.cli.train import refuse_note_features, train
-from midifactory.data.datamodule import MidiDataModule
+from midifactory.cli.train import train
+from midifactory.cli.train_notes import check_note_settings
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -20,12 +21,12 @@ def main(argv: list[str] | None = None) -> None:
 
 def everything(config: DictConfig) -> list[Path]:
     """The whole way from MIDI files to new music; returns the generated MIDI files."""
-    refuse_note_features(config)
+    check_note_settings(config)
+    start = read_start(config)
     headline("1/4 analyse")
     analyze(config)
     headline("2/4 prepare")
-    data = prepare_and_report(config)
-    assert isinstance(data, MidiDataModule)
+    data = prepare_and_report(config, start)
     headline("3/4 train")
     checkpoint = train(config, data)
     headline("4/4 generate")

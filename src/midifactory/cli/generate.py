@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import math
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
@@ -16,21 +18,27 @@ from midifactory.cli.building import default_device, plain
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
 from midifactory.errors import UserError
 from midifactory.generation.guide import Length
+from midifactory.generation.notes import compose_notes, opening_notes
 from midifactory.generation.pieces import Composition, compose, opening_of_style, prompt_opening
 from midifactory.generation.sampling import Sampling
-from midifactory.generation.styles import Style, bind_range, parse_wishes
+from midifactory.generation.styles import Free, Style, bind_range, parse_wishes
+from midifactory.models.interface import Conditions
 from midifactory.music.score import UnreadableMidi, bar_count, duration_seconds, load_score, save_score
 from midifactory.render.audio import save_wav
 from midifactory.render.pianoroll import save_pianoroll
 from midifactory.targets import load_class
-from midifactory.training.checkpoint import load_trained
+from midifactory.training.checkpoint import Trained, load_trained
+from midifactory.training.notes import TrainedNotes, holds_notes, load_trained_notes
 
 DEFAULT_BARS = 8
 # What a replay takes from the file; the rest of the settings says only what to render.
 _SETTINGS = (
     *("style", "chords", "key", "key_strength", "tempo_bpm", "metre", "pitch_range", "bars", "seconds", "tokens"),
     *("prompt_bars", "prompt_notes", "num_samples", "seed", "temperature", "top_k", "top_p", "window", "device"),
+    *("conditions", "guidance"),
 )
+# What older replays lack: their checkpoints have no tessitura, so null binds nothing, and no conditions.
+_ADDED_SETTINGS: dict[str, Any] = {"pitch_range": None, "conditions": {}, "guidance": 1.0}
 
 _FILES = ("checkpoint", "prompt", "prompt_sha256", "checkpoint_sha256")
 # The least value of each; Sampling, Length and Engine know the limits of the others.
@@ -57,13 +65,28 @@ def generate(config: DictConfig, folder: Path) -> list[Path]:
     check_numbers(settings)
     length = Length(settings["bars"], settings["seconds"], settings["tokens"])
     sampling = Sampling(settings["temperature"], settings["top_k"], settings["top_p"])
-    trained = load_trained(settings["checkpoint"], default_device(settings["device"], "device"))
+    load = load_trained_notes if holds_notes(settings["checkpoint"]) else load_trained
+    trained = load(settings["checkpoint"], default_device(settings["device"], "device"))
     if settings.get("checkpoint_sha256") not in (None, trained.sha256):
         raise UserError(
             f"replay={config.replay}: checkpoint {settings['checkpoint']} has changed since (its hash is "
             f"{trained.sha256[:12]}, not {settings['checkpoint_sha256'][:12]}); put the old one back"
         )
     settings["checkpoint_sha256"] = trained.sha256
+    if isinstance(trained, TrainedNotes):
+        pieces = note_pieces(trained, settings, length, sampling)
+    else:
+        pieces = token_pieces(trained, settings, length, sampling)
+    written = []
+    for number, piece in enumerate(pieces, start=1):
+        if only in (None, number):
+            written.append(write_piece(piece, number, settings, folder, config.piano_roll, config.audio))
+    return written
+
+
+def token_pieces(trained: Trained, settings: dict[str, Any], length: Length, sampling: Sampling) -> list[Composition]:
+    """What a model of tokens composes."""
+    conditions = asked_conditions(trained, settings)
     wishes = parse_wishes(
         trained.profile, settings["key"], settings["tempo_bpm"], settings["metre"], settings["chords"]
     )
@@ -74,7 +97,7 @@ def generate(config: DictConfig, folder: Path) -> list[Path]:
     else:
         opening = opening_of_style(build_style(settings["style"]), wishes, trained.tokenizer)
     with tqdm(desc="compose", unit="token") as bar:
-        pieces = compose(
+        return compose(
             trained,
             opening,
             wishes,
@@ -85,12 +108,34 @@ def generate(config: DictConfig, folder: Path) -> list[Path]:
             settings["key_strength"],
             settings["window"],
             lambda: bar.update(settings["num_samples"]),
+            conditions,
+            settings["guidance"],
         )
-    written = []
-    for number, piece in enumerate(pieces, start=1):
-        if only in (None, number):
-            written.append(write_piece(piece, number, settings, folder, config.piano_roll, config.audio))
-    return written
+
+
+def note_pieces(
+    trained: TrainedNotes, settings: dict[str, Any], length: Length, sampling: Sampling
+) -> list[Composition]:
+    """What a model of note features composes; `tokens` counts notes. Raises UserError for what only tokens can."""
+    for name in ("chords", "key", "tempo_bpm", "metre", "window", "conditions"):
+        if settings[name]:
+            raise UserError(f"{name}={settings[name]}: this model is of note features, which know none; leave it out")
+    if settings["guidance"] != 1 or not isinstance(build_style(settings["style"]), Free):
+        raise UserError("this model is of note features: style=free and guidance=1 are all it knows")
+    prompt = None
+    if settings["prompt"]:
+        prompt = opening_notes(read_prompt(settings), settings["prompt_bars"], settings["prompt_notes"])
+    with tqdm(desc="compose", unit="note") as bar:
+        return compose_notes(
+            trained,
+            prompt,
+            length,
+            sampling,
+            settings["num_samples"],
+            settings["seed"],
+            settings["pitch_range"],
+            lambda: bar.update(settings["num_samples"]),
+        )
 
 
 def read_settings(config: DictConfig) -> dict[str, Any]:
@@ -121,13 +166,39 @@ def check_numbers(settings: dict[str, Any]) -> None:
         value = settings[name]
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
             raise UserError(f"{name}={value}: give a whole number of at least {least}")
-    for name in ("seconds", "temperature", "top_p", "tempo_bpm", "key_strength"):
+    for name in ("seconds", "temperature", "top_p", "tempo_bpm", "key_strength", "guidance"):
         value = settings[name]
         if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool)):
             raise UserError(f"{name}={value}: give a number")
+    if settings["guidance"] is None or not 0 <= settings["guidance"] < math.inf:
+        raise UserError(f"guidance={settings['guidance']}: give 0 or more; 1 follows the conditions as trained")
     pitches = settings["pitch_range"]
     if pitches is not None and not (isinstance(pitches, list) and all(type(pitch) is int for pitch in pitches)):
         raise UserError(f"pitch_range={pitches}: give the lowest and the highest MIDI pitch, such as [21,108]")
+
+
+def asked_conditions(trained: Trained, settings: dict[str, Any]) -> Conditions | None:
+    """What the model is told of each of the samples; None for one that takes nothing. Says what may be asked.
+
+    Raises UserError for conditions or values that the model does not know, and for guidance without any condition.
+    """
+    asked = settings["conditions"]
+    if not isinstance(asked, dict):
+        raise UserError(f"conditions={asked}: name the condition, such as conditions.tune_type=jigs")
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if settings["guidance"] != 1 and not asked:
+        raise UserError(f"guidance={settings['guidance']} has nothing to follow; add conditions.NAME=VALUE")
+    if trained.conditions is None:
+        if asked:
+            raise UserError(
+                f"conditions.{min(asked)}: this model was trained without conditions; leave it out, or train one with "
+                f"conditions=[{','.join(asked)}]"
+            )
+        return None
+    if not asked:
+        print("this model may be asked for:", *trained.conditions.describe(), sep="\n  ")
+    labels = torch.from_numpy(trained.conditions.encode_wish(asked))  # (C,)
+    return Conditions(labels.repeat(settings["num_samples"], 1))
 
 
 def build_style(config: dict[str, Any]) -> Style:
@@ -143,8 +214,7 @@ def read_replay(path: Path) -> tuple[dict[str, Any], int]:
     """Settings and the sample's number from a .json that `write_piece` wrote. Raises UserError for any other file."""
     try:
         record = json.loads(path.expanduser().read_text(encoding="utf-8"))
-        # Replays of before there were ranges belong to checkpoints without a tessitura: null binds nothing there.
-        given = {"pitch_range": None, **record["settings"]}
+        given = {**_ADDED_SETTINGS, **record["settings"]}
         settings = {name: given[name] for name in (*_SETTINGS, *_FILES)}
         return settings, int(record["sample"])
     except OSError as error:

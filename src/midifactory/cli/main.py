@@ -15,6 +15,9 @@ COMMANDS = {
     "prepare": ("prepare", "split, tokenize and segment a corpus, once for many trainings"),
     "analyze": ("analyze", "describe a corpus in numbers and pictures"),
     "all": ("everything", "analyze, prepare, train and generate, in this order"),
+    "attention": ("attention", "draw where a trained transformer looks while it reads a file"),
+    "interpolate": ("interpolate", "go from one MIDI file to another in steps, through a latent"),
+    "vary": ("vary", "change a MIDI file by chance or towards an attribute, in a latent"),
     "download": ("download", "list the corpora known by name, or fetch one of them"),
     "doctor": ("doctor", "check this installation and say how to mend it"),
 }
@@ -50,7 +53,7 @@ def main(argv: list[str] | None = None) -> int | None:
 
 def _help() -> str:
     lines = ["usage: midifactory COMMAND [key=value ...]", ""]
-    lines += [f"  {command:<9} {purpose}" for command, (_, purpose) in COMMANDS.items()]
+    lines += [f"  {command:<11} {purpose}" for command, (_, purpose) in COMMANDS.items()]
     lines += ["", "midifactory COMMAND --help lists the options of a command."]
     return "\n".join(lines)
 

@@ -17,6 +17,7 @@ from midifactory.data.notes import NoteDataModule
 from midifactory.errors import UserError
 from midifactory.music.score import load_score
 from midifactory.tokens.loss_report import loss_report, piece_loss, report_lines
+from midifactory.training.finetune import Start
 
 # Decoding is slow, and the figures of more pieces differ little.
 _PIECES_COMPARED = 50
@@ -27,9 +28,9 @@ def main(argv: list[str] | None = None) -> None:
     hydra_app.run("prepare", prepare_and_report, sys.argv[1:] if argv is None else argv)
 
 
-def prepare_and_report(config: DictConfig) -> MidiDataModule | NoteDataModule:
+def prepare_and_report(config: DictConfig, start: Start | None = None) -> MidiDataModule | NoteDataModule:
     """Prepare, and report what the tokens lose of the music."""
-    data = prepare(config)
+    data = prepare(config, start)
     if isinstance(data, MidiDataModule):
         report = what_is_lost(data)
         known = {name: value if math.isfinite(value) else None for name, value in report.items()}
@@ -40,9 +41,12 @@ def prepare_and_report(config: DictConfig) -> MidiDataModule | NoteDataModule:
     return data
 
 
-def prepare(config: DictConfig) -> MidiDataModule | NoteDataModule:
-    """Prepare as `config` says; a training with the same settings then only opens the result."""
-    data = build_datamodule(config)
+def prepare(config: DictConfig, start: Start | None = None) -> MidiDataModule | NoteDataModule:
+    """Prepare as `config` says; a training with the same settings then only opens the result.
+
+    start: the model to be fine-tuned, whose tokens and conditions the data then has.
+    """
+    data = build_datamodule(config, start)
     data.setup()
     if config.get("resume") is not None:
         check_same_pieces(data, Path(config.run_dir))
@@ -70,7 +74,7 @@ def what_is_lost(data: MidiDataModule) -> dict[str, float]:
     """tokens/loss_report.py over evenly spaced training pieces: decoded tokens beside the files."""
     training = [piece for piece in data.corpus.of("train") if piece.id in data.store.pieces]
     chosen = np.unique(np.linspace(0, len(training) - 1, min(len(training), _PIECES_COMPARED)).round().astype(int))
-    settings, losses = data.tokenizer.miditok.config, []
+    losses = []
     for index in tqdm(chosen, desc="compare", unit="piece"):
         piece = training[index]
         ids = data.model_ids(piece.id)
@@ -79,8 +83,8 @@ def what_is_lost(data: MidiDataModule) -> dict[str, float]:
                 load_score(piece.path, data.limits),
                 data.tokenizer.decode(ids),
                 len(ids),
-                pitch_range=settings.pitch_range,
-                drums_pitch_range=settings.drums_pitch_range,
+                pitch_range=data.tokenizer.pitch_range,
+                drums_pitch_range=data.tokenizer.drums_pitch_range,
             )
         )
     return loss_report(losses, len(data.segments("train")) / len(training))

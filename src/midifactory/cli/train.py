@@ -2,12 +2,12 @@
 
 import json
 import logging
-import re
+import math
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
@@ -18,24 +18,23 @@ from omegaconf import DictConfig
 from midifactory import files
 from midifactory.cli import hydra_app
 from midifactory.cli.building import check_accelerator, default_device, plain
+from midifactory.cli.finetune import begin, read_start
+from midifactory.cli.held_out import evaluate, result_line
 from midifactory.cli.prepare import prepare
-from midifactory.cli.runs import run_to_resume, stored_overrides
+from midifactory.cli.resume import check_resume, check_weights, keep_settings, resumed_arguments
+from midifactory.cli.train_notes import check_note_settings, evaluate_notes, note_training
 from midifactory.data.datamodule import MidiDataModule
+from midifactory.data.notes import NoteDataModule
 from midifactory.errors import UserError
-from midifactory.evaluation.likelihood import model_likelihood, uniform_likelihood, unigram_likelihood
 from midifactory.models.interface import SequenceModel
 from midifactory.music.profile import corpus_profile
-from midifactory.training.checkpoint import (
-    WholeFileCheckpointIO,
-    build_model,
-    load_trained,
-    make_card,
-    read_checkpoint,
-)
-from midifactory.training.estimate import estimate_cost
-from midifactory.training.module import CARD, SequenceTraining
-
-_RESUMING = ".hydra/resuming"
+from midifactory.tokens.tokenizer import Tokenizer
+from midifactory.training.checkpoint import WholeFileCheckpointIO, build_model, make_card
+from midifactory.training.estimate import estimate_cost, token_loss
+from midifactory.training.finetune import Start
+from midifactory.training.loss import TrainingLoss, token_weights
+from midifactory.training.module import SequenceTraining
+from midifactory.training.notes import note_loss
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -47,28 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     hydra_app.run("train", train, arguments)
 
 
-def resumed_arguments(argv: list[str]) -> list[str]:
-    """With `resume=...`, the resumed run's own arguments and folder, then what was typed now on top."""
-    for argument in argv:
-        match = re.fullmatch(r"(?:--)?resume=(.+)", argument)
-        if not match or match[1] == "null":
-            continue
-        if "-m" in argv or "--multirun" in argv:
-            raise UserError(f"resume={match[1]} continues one run and cannot be part of a sweep; leave out -m")
-        folder = run_to_resume(match[1].strip("'\""))
-        checkpoint = Path(match[1].strip("'\""))
-        if checkpoint.suffix != ".ckpt":
-            checkpoint = folder / "checkpoints" / "last.ckpt"
-        typed = [other for other in argv if other is not argument]
-        keys = {other.split("=", 1)[0].lstrip("+-") for other in typed}
-        kept = [old for old in stored_overrides(folder) if old.split("=", 1)[0].lstrip("+") not in keys | {"resume"}]
-        place = [f"resume={checkpoint.resolve()}", f"hydra.run.dir='{folder.resolve()}'"]
-        # Hydra records what was typed before we can judge it; `keep_settings` makes it the run's own.
-        return [*kept, *typed, *place, f"hydra.output_subdir={_RESUMING}"]
-    return argv
-
-
-def train(config: DictConfig, data: MidiDataModule | None = None) -> Path:
+def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = None) -> Path:
     """Train as `config` says and return the best checkpoint's path. Writes result.json into the run's folder.
 
     data: what `prepare` has made of the same config; prepared here without it.
@@ -76,31 +54,23 @@ def train(config: DictConfig, data: MidiDataModule | None = None) -> Path:
     quiet_libraries()
     check_accelerator(config.trainer.accelerator)
     check_training(config)
+    check_note_settings(config)
+    if config.resume is not None:
+        check_resume(config)
     torch.set_float32_matmul_precision("high")
     run_dir = Path(config.run_dir)
-    data = data or prepared_tokens(config)
-
-    model_config = plain(config.model)
-    torch.manual_seed(config.seed)  # initialisation reads torch's global generator, and nothing before it does
-    model = build_model(model_config, data.tokenizer)
-    profile = corpus_profile([piece.path for piece in data.corpus.of("train")], instantiate(config.data.limits))
-    # The window of generation and evaluation: what training shows the model at once, without the label.
-    window = data.longest_segment - 1
-    module = SequenceTraining(
-        model,
-        instantiate(config.optimizer),
-        seed=config.seed,
-        card=make_card(model_config, data.tokenizer, window, profile, data.corpus_name),
-        **plain(config.schedule),
-    )
+    start = read_start(config)
+    data = data or prepare(config, start)
+    module = note_training(config, data) if isinstance(data, NoteDataModule) else token_training(config, data, start)
     trainer = build_trainer(config)
     if config.resume is not None:
-        check_resume(config.resume, data, model)
+        check_weights(config.resume, module)
         keep_settings(run_dir)
     if config.estimate:
         steps = remaining_steps(trainer, len(data.plan("train").batches(0)))
-        estimate = estimate_cost(model, data.train_dataloader(), steps, default_device(config.trainer.accelerator))
-        print(estimate.line(), flush=True)
+        device = default_device(config.trainer.accelerator)
+        loss = partial(note_loss, codec=data.codec) if isinstance(data, NoteDataModule) else token_loss
+        print(estimate_cost(module.model, data.train_dataloader(), steps, device, loss).line(), flush=True)
     started = time.monotonic()
     try:
         trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
@@ -110,28 +80,47 @@ def train(config: DictConfig, data: MidiDataModule | None = None) -> Path:
         raise
     minutes = (time.monotonic() - started) / 60
     best = Path(getattr(trainer.checkpoint_callback, "best_model_path", "") or run_dir / "checkpoints" / "last.ckpt")
-    result = evaluate(best, data)
+    result = evaluate_notes(best, data) if isinstance(data, NoteDataModule) else evaluate(best, data)
     result |= {"minutes": round(minutes, 2), "epochs": trainer.current_epoch, "steps": trainer.global_step}
     files.write_text(run_dir / "result.json", json.dumps(result, indent=1))
     print(result_line(result), f"checkpoint: {best}", sep="\n")
+    if isinstance(data, NoteDataModule):
+        print("these nats are of note features as classes, and not to be compared with those of tokens")
+    elif data.condition_codec is not None:
+        print("generation may be asked for:", *data.condition_codec.describe(), sep="\n  ")
     return best
 
 
-def prepared_tokens(config: DictConfig) -> MidiDataModule:
-    """What `prepare` makes of a config."""
-    refuse_note_features(config)
-    data = prepare(config)
-    assert isinstance(data, MidiDataModule)
-    return data
-
-
-def refuse_note_features(config: DictConfig) -> None:
-    """Raise UserError, before any work, where the config asks for note features: they are prepared, not yet learnt."""
-    if config.tokenizer.get("_target_", "").endswith("NoteCodec"):
-        raise UserError(
-            "tokenizer=notes: note features can be prepared, but no model reads them yet; "
-            "train with a tokenizer of tokens, such as tokenizer=remi_plus"
-        )
+def token_training(config: DictConfig, data: MidiDataModule, start: Start | None) -> SequenceTraining:
+    """The module that trains the model of `config`, or goes on from `start`."""
+    model_config = start.model_config if start else plain(config.model)
+    if data.condition_codec is not None:
+        model_config["condition_sizes"] = list(data.condition_codec.sizes)
+    torch.manual_seed(config.seed)  # initialisation reads torch's global generator, and nothing before it does
+    model = build_model(model_config, data.tokenizer)
+    profile = corpus_profile([piece.path for piece in data.corpus.of("train")], instantiate(config.data.limits))
+    # The window of generation and evaluation: what training shows the model at once, without the label.
+    window = data.longest_segment - 1
+    check_context(model, window)
+    finetuned = begin(config, start, model, data, window) if start else None
+    return SequenceTraining(
+        model,
+        instantiate(config.optimizer),
+        instantiate(config.schedule),
+        build_loss(config, data.tokenizer),
+        seed=config.seed,
+        card=make_card(
+            model_config,
+            data.tokenizer,
+            window,
+            profile,
+            data.corpus_name,
+            data.condition_codec,
+            finetuned,
+            data.segment_settings,
+        ),
+        condition_dropout=config.condition_dropout,
+    )
 
 
 def quiet_libraries() -> None:
@@ -174,74 +163,34 @@ def remaining_steps(trainer: lightning.Trainer, batches: int) -> int:
     return min(steps, trainer.max_steps) if trainer.max_steps > 0 and steps else max(steps, trainer.max_steps)
 
 
+def build_loss(config: DictConfig, tokenizer: Tokenizer) -> TrainingLoss:
+    """What the config's `loss` asks to be minimised."""
+    settings = plain(config.loss)
+    return TrainingLoss(token_weights(settings.pop("type_weights"), tokenizer), **settings)
+
+
+def check_context(model: SequenceModel, window: int) -> None:
+    """Raise UserError where a training segment of `window` inputs is longer than what the model can read at once."""
+    if model.context is not None and window > model.context:
+        raise UserError(
+            f"model.context={model.context}: the longest training segment has {window} tokens; set "
+            f"data.max_tokens={model.context}, or give the model a longer context"
+        )
+
+
 def check_training(config: DictConfig) -> None:
-    """Raise UserError, before any work, for an optimiser that cannot be made and for a training of no epoch."""
+    """Raise UserError, before any work, for an optimiser, a schedule or a loss that cannot be, and for no epoch."""
     if config.trainer.max_epochs == 0:
         raise UserError("trainer.max_epochs=0 trains nothing; set it to 1 or more")
+    endless = config.trainer.max_epochs == -1 and config.trainer.max_steps == -1
+    instantiate(config.schedule)(math.inf if endless else 1)
+    TrainingLoss(z_loss=config.loss.z_loss, label_smoothing=config.loss.label_smoothing)
+    hidden = config.condition_dropout
+    if not isinstance(hidden, int | float) or not 0 <= hidden < 1:
+        raise UserError(f"condition_dropout={hidden}: give a share from 0 to below 1; the default is 0.1")
     try:
         instantiate(config.optimizer)([torch.nn.Parameter(torch.zeros(1))])
     except Exception as error:  # whatever torch says of a value: TypeError, ValueError, or Hydra's own around them
         values = {name: value for name, value in plain(config.optimizer).items() if not name.startswith("_")}
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise UserError(f"optimizer={values}: {reason}; see conf/optimizer for values that work") from error
-
-
-def check_resume(path: str, data: MidiDataModule, model: SequenceModel) -> None:
-    """Raise UserError where the checkpoint to resume from is of other tokens or of another model."""
-    checkpoint = read_checkpoint(path)
-    if checkpoint[CARD]["tokenizer"] != data.tokenizer.to_json():
-        raise UserError(
-            f"resume={path}: this checkpoint is of another tokenizer; leave out tokenizer=... or start anew"
-        )
-
-    shapes = {f"model.{name}": value.shape for name, value in model.state_dict().items()}
-    if {name: value.shape for name, value in checkpoint["state_dict"].items()} != shapes:
-        raise UserError(f"resume={path}: this checkpoint is of another model; leave out model=... or start anew")
-
-
-def keep_settings(run_dir: Path) -> None:
-    """Make what a resumed run was started with its settings for the next resume, and keep its figures so far.
-
-    Lightning's CSVLogger begins by deleting metrics.csv; the earlier part stays as metrics_1.csv, metrics_2.csv, ...
-    """
-    for path in sorted((run_dir / _RESUMING).glob("*.yaml")):
-        files.write_bytes(run_dir / ".hydra" / path.name, path.read_bytes())
-    metrics = run_dir / "csv" / "metrics.csv"
-    if metrics.is_file():
-        metrics.replace(metrics.with_name(f"metrics_{len(list(metrics.parent.glob('metrics_*.csv'))) + 1}.csv"))
-
-
-def evaluate(checkpoint: Path, data: MidiDataModule) -> dict[str, Any]:
-    """Nats per note of the held-out pieces (test, or validation where there is no test), and baselines."""
-    trained = load_trained(checkpoint)
-    result: dict[str, Any] = {
-        "checkpoint": str(checkpoint),
-        "corpus": data.corpus_name,
-        "model": type(trained.model).__name__,
-        "parameters": trained.model.parameters_count,
-        "window_tokens": trained.window,
-    }
-    training = [data.model_ids(piece) for piece in data.pieces("train")]
-    vocab = data.tokenizer.vocab_size
-    for split in ("validation", "test"):
-        pieces = [(piece, data.model_ids(piece), data.store.pieces[piece].source_notes) for piece in data.pieces(split)]
-        if pieces:
-            result[split] = {
-                "pieces": len(pieces),
-                "nats_per_note": model_likelihood(trained.model, pieces, trained.window).nats_per_note,
-                "unigram_nats_per_note": unigram_likelihood(pieces, training, vocab).nats_per_note,
-                "uniform_nats_per_note": uniform_likelihood(pieces, vocab).nats_per_note,
-            }
-    return result
-
-
-def result_line(result: dict[str, Any]) -> str:
-    """The held-out figure beside its baselines."""
-    split = "test" if "test" in result else "validation"
-    part = result[split]
-    return (
-        f"{split}, {part['pieces']} pieces: {part['nats_per_note']:.3f} nats per note "
-        f"({part['nats_per_note'] / part['unigram_nats_per_note']:.2f} of unigram's "
-        f"{part['unigram_nats_per_note']:.2f}; uniform {part['uniform_nats_per_note']:.2f}) "
-        f"after {result['minutes']:.1f} min"
-    )

@@ -4,11 +4,11 @@ The negative log-likelihood of all tokens of a held-out piece, EOS included, div
 file. Like bits per byte for text, it does not reward a tokenizer for having fewer or easier tokens; notes that a
 tokenizer drops still count in the divisor, so a lossy one should be read with its losses beside it.
 
-Legend: N tokens of a piece, V vocabulary.
+Legend: N tokens of a piece or segment, V vocabulary.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,8 +22,8 @@ class CausalModel(Protocol):
     context: int | None
     training: bool
 
-    def __call__(self, ids: torch.Tensor) -> Any:
-        """ids (1, T) -> an object whose `logits` are (1, T, V)."""
+    def __call__(self, ids: torch.Tensor, *, conditions: Any = None) -> Any:
+        """ids (1, T) -> an object whose `logits` are (1, T, V). Called without `conditions` where there are none."""
 
     def parameters(self) -> Iterator[torch.Tensor]:
         """They show the device."""
@@ -60,13 +60,14 @@ class Likelihood:
 
 
 @torch.no_grad()
-def piece_nats(model: CausalModel, ids: np.ndarray, window: int) -> float:
+def piece_nats(model: CausalModel, ids: np.ndarray, window: int, conditions: Any = None) -> float:
     """Nats of ids[1:] given what stands before them, ids (N,) with BOS first.
 
     A model with a context sees at most `window` tokens at once: the window advances by half of itself, and each
     token is scored once, with at least window / 2 tokens before it where the piece has them. A recurrent model
-    reads the piece in one go.
+    reads the piece in one go. conditions: what the model is told of the piece, in its own form.
     """
+    told = {} if conditions is None else {"conditions": conditions}
     device = next(model.parameters()).device
     tokens = torch.from_numpy(np.asarray(ids, dtype=np.int64)).to(device)
     size = len(tokens) - 1  # inputs, and targets
@@ -75,7 +76,7 @@ def piece_nats(model: CausalModel, ids: np.ndarray, window: int) -> float:
     start = 0
     while scored < size:
         end = min(start + span, size)
-        logits = model(tokens[None, start:end]).logits[0].float()  # (T, V)
+        logits = model(tokens[None, start:end], **told).logits[0].float()  # (T, V)
         targets = tokens[start + 1 : end + 1]
         nats = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
         total += float(nats[scored - start :].double().sum())
@@ -84,15 +85,51 @@ def piece_nats(model: CausalModel, ids: np.ndarray, window: int) -> float:
     return total
 
 
-def model_likelihood(model: CausalModel, pieces: Iterable[tuple[str, np.ndarray, int]], window: int) -> Likelihood:
-    """pieces: (id, ids (N,), notes of the source file)."""
+def model_likelihood(
+    model: CausalModel,
+    pieces: Iterable[tuple[str, np.ndarray, int]],
+    window: int,
+    conditions: Mapping[str, Any] | None = None,
+) -> Likelihood:
+    """pieces: (id, ids (N,), notes of the source file). conditions: by id, see `piece_nats`."""
+    told = conditions or {}
     was_training = model.training
     model.train(False)
     results = [
-        PieceLikelihood(name, piece_nats(model, ids, window), len(ids) - 1, notes) for name, ids, notes in pieces
+        PieceLikelihood(name, piece_nats(model, ids, window, told.get(name)), len(ids) - 1, notes)
+        for name, ids, notes in pieces
     ]
     model.train(was_training)
     return Likelihood(tuple(results))
+
+
+def latent_likelihood(
+    model: CausalModel,
+    pieces: Iterable[tuple[str, Sequence[np.ndarray], int]],
+    conditions: Mapping[str, Any] | None = None,
+) -> Likelihood:
+    """An upper bound of the nats of a model with a latent (models/vae.py), each segment apart: no other is known to it.
+
+    pieces: (id, segments (N,), each with the token after it, notes of the source file). The bound is the nats of
+    a segment given one draw of its posterior, and the posterior's divergence from the prior.
+    """
+    told = conditions or {}
+    was_training = model.training
+    model.train(False)
+    results = []
+    for name, segments, notes in pieces:
+        nats = sum(_segment_nats(model, ids, told.get(name)) for ids in segments)
+        results.append(PieceLikelihood(name, nats, sum(len(ids) - 1 for ids in segments), notes))
+    model.train(was_training)
+    return Likelihood(tuple(results))
+
+
+@torch.no_grad()
+def _segment_nats(model: CausalModel, ids: np.ndarray, conditions: Any) -> float:
+    tokens = torch.from_numpy(np.asarray(ids, dtype=np.int64)).to(next(model.parameters()).device)
+    output = model(tokens[None, :-1], conditions=conditions)
+    nats = torch.nn.functional.cross_entropy(output.logits[0].float(), tokens[1:], reduction="sum")
+    return float(nats + output.statistics["kl_nats"].sum())
 
 
 def uniform_likelihood(pieces: Iterable[tuple[str, np.ndarray, int]], vocab_size: int) -> Likelihood:

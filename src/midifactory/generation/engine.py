@@ -1,4 +1,4 @@
-"""Cached decoding of several rows at once: ids in, ids out, no music.
+"""Cached decoding of several rows at once, under guidance where it is asked for: ids in, ids out, no music.
 
 Every step feeds one new token per row; nothing that was computed is computed again, until the window that the model
 was trained on is full: then the newer part of each row, from a good place on, is read once into a fresh cache.
@@ -7,7 +7,7 @@ Legend: B rows, T tokens, V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -59,6 +59,40 @@ class Free:
         return None if self.left < 0 or token == self.eos_id else token
 
 
+class _Reader:
+    """The model, told `conditions`, under classifier-free guidance (Ho and Salimans 2022; Sanchez et al. 2023).
+
+    The logits are those without labels plus `guidance` times what the labels change. So each row is read twice, in one
+    batch of (2B, T), the second time with no labels; a latent stays in both. At a guidance of 1 it is read once.
+    """
+
+    def __init__(self, model: SequenceModel, conditions: Conditions | None, guidance: float, device: torch.device):
+        self.model, self.guidance, self.copies = model, guidance, 1
+        self.conditions = conditions
+        if conditions is None:
+            return
+        labels, latent = (part if part is None else part.to(device) for part in (conditions.labels, conditions.latent))
+        if labels is not None and guidance != 1 and bool(labels.any()):
+            self.copies = 2
+            labels = torch.cat((labels, torch.zeros_like(labels)))  # (2B, C)
+            latent = latent.repeat(2, 1) if latent is not None else None  # (2B, Z)
+        self.conditions = Conditions(labels, latent)
+
+    def new_state(self, rows: int, capacity: int, padding: torch.Tensor | None) -> Any:
+        """An empty state for `rows` rows."""
+        padding = padding.repeat(self.copies) if padding is not None else None
+        return self.model.new_state(self.copies * rows, capacity, padding)
+
+    def read(self, ids: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
+        """ids (B, T) after what the state has seen -> the last position's logits (B, V), and the new state."""
+        output = self.model(ids.repeat(self.copies, 1), state, self.conditions)
+        logits = output.logits[:, -1]
+        if self.copies == 2:
+            given, not_given = logits.float().chunk(2)
+            logits = not_given + self.guidance * (given - not_given)
+        return logits, output.state
+
+
 class Engine:
     """Decodes with one model. `window` bounds the tokens attended to; a recurrent model needs none."""
 
@@ -78,8 +112,11 @@ class Engine:
         seed: int = 0,
         on_step: Callable[[], None] | None = None,
         conditions: Conditions | None = None,
+        guidance: float = 1.0,
     ) -> list[list[int]]:
         """One continuation of `prompt` per guide, without the prompt. conditions: of as many rows as there are guides.
+
+        guidance: how strongly the labels are followed: 1 as trained, 0 not at all, above 1 more, at twice the cost.
 
         Row i draws from its own generator, seeded by (seed, i). Ends when every guide is done. Raises ValueError
         where the prompt leaves no room in the window.
@@ -92,7 +129,8 @@ class Engine:
         generators = [np.random.default_rng([seed, row]) for row in range(size)]
         rows = [list(prompt) for _ in range(size)]
         alive = [True] * size
-        logits, state = self._read(rows, conditions)
+        reader = _Reader(self.model, conditions, guidance, self.device)
+        logits, state = self._read(rows, reader)
         length = len(prompt)  # tokens in the state
         while True:
             self._constrain(logits, guides, alive)
@@ -113,22 +151,21 @@ class Engine:
             if not any(alive):
                 return [row[len(prompt) :] for row in rows]
             if self.window is not None and length >= self.window:
-                logits, state, length = self._read_again(rows, conditions)
+                logits, state, length = self._read_again(rows, reader)
             else:
                 step = torch.tensor(tokens, device=self.device)[:, None]
-                output = self.model(step, state, conditions)
-                logits, state, length = output.logits[:, -1], output.state, length + 1
+                logits, state = reader.read(step, state)
+                length += 1
 
     def _read(
-        self, rows: list[list[int]], conditions: Conditions | None, padding: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, object]:
+        self, rows: list[list[int]], reader: _Reader, padding: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Any]:
         """Feed equally long rows into a fresh state: the last position's logits (B, V), and the state."""
         ids = torch.tensor(rows, device=self.device)
         capacity = self.window if self.window is not None else ids.shape[1]
-        output = self.model(ids, self.model.new_state(len(rows), capacity, padding), conditions)
-        return output.logits[:, -1], output.state
+        return reader.read(ids, reader.new_state(len(rows), capacity, padding))
 
-    def _read_again(self, rows: list[list[int]], conditions: Conditions | None) -> tuple[torch.Tensor, object, int]:
+    def _read_again(self, rows: list[list[int]], reader: _Reader) -> tuple[torch.Tensor, Any, int]:
         """Start every row anew at its first anchor within the kept share of the window, or there without one.
 
         All are padded to the whole share: when a row is read again must not depend on the other rows.
@@ -142,7 +179,7 @@ class Engine:
             kept.append(tail[start:])
         padded = [[self.pad_id] * (limit - len(row)) + row for row in kept]
         padding = torch.tensor([limit - len(row) for row in kept])
-        return *self._read(padded, conditions, padding if bool(padding.any()) else None), limit
+        return *self._read(padded, reader, padding if bool(padding.any()) else None), limit
 
     def _constrain(self, logits: torch.Tensor, guides: Sequence[Guide], alive: list[bool]) -> None:
         """Add biases to logits (B, V) and put -inf at what a guide forbids, in place."""

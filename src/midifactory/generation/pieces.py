@@ -3,17 +3,22 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from itertools import zip_longest
+from typing import Any, Protocol, cast
 
 import numpy as np
+import torch
 from symusic import Score, Tempo
+from torch import Tensor
 
 from midifactory.errors import UserError
 from midifactory.generation.engine import Engine
 from midifactory.generation.guide import FreeGuide, Length, MusicGuide
+from midifactory.generation.latent import prior_draws, run_segments
 from midifactory.generation.sampling import Sampling
 from midifactory.generation.styles import Free, Opening, Style, Wishes, bar_head, refuse_metre, scale_bias
-from midifactory.models.interface import SequenceModel
+from midifactory.models.interface import Conditions, SequenceModel
+from midifactory.models.vae import VAE
 from midifactory.music.score import (
     bar_count,
     bar_starts,
@@ -36,6 +41,7 @@ class TrainedModel(Protocol):
     model: SequenceModel
     tokenizer: Tokenizer
     window: int
+    segment: dict[str, Any]  # how training pieces were cut; read for a VAE alone
 
 
 @dataclass(frozen=True)
@@ -105,15 +111,20 @@ def compose(
     key_strength: float = 3.0,
     window: int | None = None,
     on_step: Callable[[], None] | None = None,
+    conditions: Conditions | None = None,
+    guidance: float = 1.0,
 ) -> list[Composition]:
     """`samples` pieces from one opening, each from its own random stream of `seed`, in the range of `wishes`.
 
-    Raises UserError where the prompt does not fit into the model's window.
+    conditions (of `samples` rows) and guidance are those of engine.Engine.run. The latents of a VAE are drawn from its
+    prior, a new one for each segment where it was trained on bars. Raises UserError where the prompt does not fit into
+    the model's window.
     """
     tokenizer = trained.tokenizer
     engine_window = window or trained.window
     limit = min(engine_window, trained.model.context or engine_window)
-    if trained.model.context is not None and len(opening.prompt) >= limit:
+    part_bars = _bars_of_a_latent(trained)
+    if trained.model.context is not None and len(opening.prompt) >= limit and part_bars is None:
         raise UserError(
             f"the prompt has {len(opening.prompt)} tokens, the model's window holds {limit}; "
             "take fewer prompt_bars or prompt_notes"
@@ -145,14 +156,56 @@ def compose(
             FreeGuide(tokenizer, hear, opening.prompt, length, bias, opening.bars_before, opening.seconds_before)
             for _ in range(samples)
         ]
-    bar_ids = frozenset(tokenizer.starting_with("Bar").tolist())
-    engine = Engine(trained.model, engine_window, bar_ids, tokenizer.pad_id)
-    rows = engine.run(opening.prompt, guides, sampling, seed, on_step)
+    engine = _engine(trained, engine_window)
+    labels = conditions.labels if conditions is not None else None
+    draws = prior_draws(trained.model, samples, seed) if isinstance(trained.model, VAE) else None
+    if draws is not None and part_bars is not None:
+        parts = ((latent, [part_bars] * samples) for latent in draws)
+        whole, before = cast(list[MusicGuide], guides), opening.bars_before
+        rows = run_segments(engine, whole, opening.prompt, before, parts, sampling, seed, on_step, labels, guidance)
+    else:
+        told = conditions if draws is None else Conditions(labels, next(draws))
+        rows = engine.run(opening.prompt, guides, sampling, seed, on_step, told, guidance)
     prompt_end = _prompt_end_tick(tokenizer, opening) if opening.bars_before else 0
     return [
         _finish(hear([*opening.prompt, *row]), [*opening.prompt, *row], guide, prompt_end)
         for row, guide in zip(rows, guides, strict=True)
     ]
+
+
+def compose_latents(
+    trained: TrainedModel,
+    latents: Sequence[Tensor],
+    bars: Sequence[Sequence[int]],
+    sampling: Sampling,
+    seed: int = 0,
+    on_step: Callable[[], None] | None = None,
+) -> list[Composition]:
+    """A piece for each row of latents (S, Z), its segments of so many bars; rows may differ in length.
+
+    The model is a VAE, its tokenizer one with a grammar.
+    """
+    prompt, grammar = [trained.tokenizer.bos_id], Grammar(trained.tokenizer)
+    guides = [MusicGuide(grammar, prompt, Length(bars=sum(row)), Controls()) for row in bars]
+    together = torch.nn.utils.rnn.pad_sequence(list(latents))  # (S, B, Z)
+    counts = zip_longest(*bars, fillvalue=0)
+    engine = _engine(trained, trained.window)
+    rows = run_segments(engine, guides, prompt, 0, zip(together, counts, strict=True), sampling, seed, on_step)
+    hear = partial(_hear, trained.tokenizer, Wishes({}))
+    return [
+        _finish(hear([*prompt, *row]), [*prompt, *row], guide, 0) for row, guide in zip(rows, guides, strict=True)
+    ]
+
+
+def _bars_of_a_latent(trained: TrainedModel) -> int | None:
+    """The bars that a VAE makes of one latent; None where one is for the whole row, and for other models."""
+    by_bars = isinstance(trained.model, VAE) and trained.segment["unit"] == "bars" and trained.tokenizer.has_grammar
+    return max(1, round(trained.segment["length"])) if by_bars else None
+
+
+def _engine(trained: TrainedModel, window: int) -> Engine:
+    bar_ids = frozenset(trained.tokenizer.starting_with("Bar").tolist())
+    return Engine(trained.model, window, bar_ids, trained.tokenizer.pad_id)
 
 
 def _hear(tokenizer: Tokenizer, wishes: Wishes, ids: Sequence[int]) -> Score:

@@ -325,7 +325,8 @@ class Folder:
     """Every .mid, .midi and .kar file below `root` (any case), sorted by relative path, or of an archive.
 
     With `archive` (.zip, .tar, .tar.gz, ...) it is first unpacked into `root`, by default outputs/corpora and the
-    archive's name. `options` are those of CollectOptions.
+    archive's name. `options` are those of CollectOptions. A file's label `folder` is the first folder of its path
+    below what the paths of all files begin with.
     """
 
     def __init__(
@@ -356,10 +357,16 @@ class Folder:
             raise UserError(f"data.root={root} does not exist; name a folder of MIDI files")
         if not root.is_dir():
             raise UserError(f"data.root={root} is a file, not a folder; name the folder that holds it")
-        found = [SourceFile(key, path) for key, path in midi_files(root)]
-        if not found:
+        paths = midi_files(root)
+        if not paths:
             raise UserError(f"data.root={root} holds no {', '.join(MIDI_SUFFIXES)} files; name a folder that does")
+        shared = len(Path(os.path.commonpath([Path(key).parent for key, _ in paths])).parts)
+        found = [SourceFile(key, path, labels=_folder_label(Path(key).parts[shared:-1])) for key, path in paths]
         return collect_files(self.name or printable(root.resolve().name), found, self.options, progress)
+
+
+def _folder_label(folders: Sequence[str]) -> dict[str, str]:
+    return {"folder": folders[0]} if folders else {}
 
 
 def _stem(archive: str | os.PathLike[str]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -73,6 +74,48 @@ def save_pianoroll(
     # Fonts lack some scripts; a box in a title is better than a warning for each letter.
     with files.replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def save_pianorolls(scores: Sequence[Score], path: str | os.PathLike[str], titles: Sequence[str]) -> None:
+    """Draw several scores below each other as one PNG, their bars and pitches at the same places.
+
+    As `save_pianoroll` otherwise. Raises UserError where one has no notes.
+    """
+    notes = [note_arrays(score) for score in scores]
+    for number, columns in enumerate(notes, start=1):
+        if len(columns["onset"]) == 0:
+            raise UserError(f"score {number} of {len(scores)} has 0 notes; draw those with at least 1 note")
+    low = min(int(columns["pitch"].min()) for columns in notes) - 2
+    high = max(int(columns["pitch"].max()) for columns in notes) + 2
+    bars, ends = zip(*(_bars(score) for score in scores), strict=True)
+    beats = max(end / score.ticks_per_quarter for end, score in zip(ends, scores, strict=True))
+    plot_width = float(np.clip(INCHES_PER_BEAT * beats, MIN_WIDTH_INCHES, MAX_WIDTH_INCHES))
+    plot_height = float(np.clip(INCHES_PER_SEMITONE * (high - low + 1) / 2, MIN_HEIGHT_INCHES / 2, MAX_HEIGHT_INCHES))
+    width, gap = plot_width + LEFT_INCHES + RIGHT_INCHES, 0.12
+    height = TOP_INCHES + BOTTOM_INCHES + len(scores) * (plot_height + gap)
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    for index, (score, columns) in enumerate(zip(scores, notes, strict=True)):
+        bottom = BOTTOM_INCHES + (len(scores) - 1 - index) * (plot_height + gap)
+        box = (LEFT_INCHES / width, bottom / height, plot_width / width, plot_height / height)
+        axes = figure.add_axes(box, facecolor="white")
+        end_tick = beats * score.ticks_per_quarter
+        axes.set_xlim(0, end_tick)
+        axes.set_ylim(low - 0.5, high + 0.5)
+        _draw_keys(axes, low, high)
+        _vertical_lines(axes, bars[index], BAR_LINE, 0.9, zorder=1.5)
+        _draw_notes(axes, columns, plot_width / end_tick, plot_height / (high - low + 1))
+        for spine in axes.spines.values():
+            spine.set_color(BAR_LINE)
+        axes.set_xticks([])
+        axes.set_ylabel(titles[index], fontsize=9, color=INK, labelpad=2)
+    shown = bars[-1][:: _step(0.38 / (plot_width / len(bars[-1])))]
+    axes.set_xticks(shown, [str(number + 1) for number in np.searchsorted(bars[-1], shown)])
+    axes.tick_params(axis="x", length=0, labelsize=8, labelcolor=INK)
+    axes.set_xlabel("bar", fontsize=8, color=FAINT_INK, loc="left", labelpad=2)
+    _draw_words(figure, scores[0], None, width, height)
+    with files.replacing(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
 

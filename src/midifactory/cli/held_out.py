@@ -1,0 +1,93 @@
+"""How good a trained model is: nats per note of the pieces that training did not see."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from midifactory.data.datamodule import MidiDataModule
+from midifactory.evaluation.likelihood import (
+    latent_likelihood,
+    model_likelihood,
+    uniform_likelihood,
+    unigram_likelihood,
+)
+from midifactory.models.interface import Conditions, SequenceModel
+from midifactory.models.vae import VAE
+from midifactory.tokens.grid import VoiceGrid
+from midifactory.training.checkpoint import load_trained
+
+Pieces = list[tuple[str, Any, int]]  # (id, ids (N,), notes of the source file)
+
+
+def held_out_pieces(data: MidiDataModule) -> dict[str, Pieces]:
+    """The pieces of validation and test, where there are any."""
+    found = {
+        split: [(piece, data.model_ids(piece), data.store.pieces[piece].source_notes) for piece in data.pieces(split)]
+        for split in ("validation", "test")
+    }
+    return {split: pieces for split, pieces in found.items() if pieces}
+
+
+def nats_per_note(
+    model: SequenceModel, data: MidiDataModule, pieces: Pieces, window: int, conditional: bool = True
+) -> float:
+    """Of `pieces`, the model told (if `conditional`) of each what its conditions are; with a latent, an upper bound."""
+    told = {piece: Conditions(torch.from_numpy(ids[None])) for piece, ids in data.conditions.items() if conditional}
+    if isinstance(model, VAE):
+        segments = [(piece, data.segment_ids(piece), notes) for piece, _, notes in pieces]
+        return latent_likelihood(model, segments, told).nats_per_note
+    return model_likelihood(model, pieces, window, told).nats_per_note
+
+
+def cell_nats(model: SequenceModel, data: MidiDataModule, pieces: Pieces, window: int) -> dict[str, Any]:
+    """Nats per cell of a grid of voices, silence included and EOS not, and what the model saw of a piece at once."""
+    told = {piece: Conditions(torch.from_numpy(ids[None])) for piece, ids in data.conditions.items()}
+    likelihood = model_likelihood(model, [(piece, ids[:-1], notes) for piece, ids, notes in pieces], window, told)
+    seen = "whole pieces" if model.context is None else f"{window} tokens, advanced by {window // 2}"
+    cells = sum(piece.tokens for piece in likelihood.pieces)
+    return {"nats_per_cell": likelihood.nats_per_token, "cells": cells, "cell_window": seen}
+
+
+def evaluate(checkpoint: Path, data: MidiDataModule) -> dict[str, Any]:
+    """Nats per note of the held-out pieces, and baselines."""
+    trained = load_trained(checkpoint)
+    result: dict[str, Any] = {
+        "checkpoint": str(checkpoint),
+        "corpus": data.corpus_name,
+        "model": type(trained.model).__name__,
+        "parameters": trained.model.parameters_count,
+        "window_tokens": trained.window,
+    }
+    training = [data.model_ids(piece) for piece in data.pieces("train")]
+    vocab = data.tokenizer.vocab_size
+    for split, pieces in held_out_pieces(data).items():
+        result[split] = {
+            "pieces": len(pieces),
+            "nats_per_note": nats_per_note(trained.model, data, pieces, trained.window),
+            "unigram_nats_per_note": unigram_likelihood(pieces, training, vocab).nats_per_note,
+            "uniform_nats_per_note": uniform_likelihood(pieces, vocab).nats_per_note,
+        }
+        if isinstance(data.tokenizer, VoiceGrid) and not isinstance(trained.model, VAE):
+            result[split] |= cell_nats(trained.model, data, pieces, trained.window)
+        if data.conditions:  # what the conditions are worth is the difference
+            unconditional = nats_per_note(trained.model, data, pieces, trained.window, conditional=False)
+            result[split]["nats_per_note_unconditional"] = unconditional
+        if trained.finetuned:
+            result[split]["nats_per_note_before"] = trained.finetuned["before"][split]
+    return result
+
+
+def result_line(result: dict[str, Any]) -> str:
+    """The held-out figure (of test, or of validation where there is no test) beside its baselines."""
+    split = "test" if "test" in result else "validation"
+    part = result[split]
+    cell = f", {part['nats_per_cell']:.4f} per cell" if "nats_per_cell" in part else ""
+    beside = {"without its conditions": "nats_per_note_unconditional", "before fine-tuning": "nats_per_note_before"}
+    others = "".join(f", {part[key]:.3f} {what}" for what, key in beside.items() if key in part)
+    return (
+        f"{split}, {part['pieces']} pieces: {part['nats_per_note']:.3f} nats per note{cell}{others} "
+        f"({part['nats_per_note'] / part['unigram_nats_per_note']:.2f} of unigram's "
+        f"{part['unigram_nats_per_note']:.2f}; uniform {part['uniform_nats_per_note']:.2f}) "
+        f"after {result['minutes']:.1f} min"
+    )

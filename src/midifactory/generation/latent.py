@@ -1,0 +1,193 @@
+"""Music through a latent: files become a latent per segment, latents become segments, one after another, of one piece.
+
+Legend: S segments of a piece, B rows, Z latent size, T tokens.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from symusic import Score
+from torch import Tensor
+
+from midifactory.errors import UserError
+from midifactory.generation.engine import Engine, Free, Guide
+from midifactory.generation.guide import MusicGuide
+from midifactory.generation.sampling import Sampling
+from midifactory.models.interface import Conditions, SequenceModel
+from midifactory.models.vae import VAE
+
+_ROWS_AT_ONCE = 64
+
+
+def require_latent(model: SequenceModel, command: str) -> VAE:
+    """The model, if it has a latent. Raises UserError otherwise."""
+    if not isinstance(model, VAE):
+        raise UserError(
+            f"{command} needs a model with a latent, this checkpoint holds a {type(model).__name__}; "
+            "train one with experiment=vae_chorales or model=vae, and give checkpoint=..."
+        )
+    return model
+
+
+@torch.inference_mode()
+def encode_segments(model: VAE, segments: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Segments of ids (T,) -> mean and standard deviation of their posteriors, (S, Z) each."""
+    device = next(model.parameters()).device
+    means, deviations = [], []
+    for start in range(0, len(segments), _ROWS_AT_ONCE):
+        rows = [torch.as_tensor(ids, dtype=torch.int64) for ids in segments[start : start + _ROWS_AT_ONCE]]
+        mean, log_variance = model.encode(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device))
+        means.append(mean)
+        deviations.append((0.5 * log_variance).exp())
+    return torch.cat(means), torch.cat(deviations)
+
+
+def between(a: Tensor, b: Tensor, share: float, spherical: bool = True) -> Tensor:
+    """Latents (..., Z) at `share` of the way from a to b; both ends are exact.
+
+    Spherical: along the great circle of the two directions (Shoemake 1985), the length of the vectors growing
+    evenly. In many dimensions a prior's draws lie near a sphere, which a straight line would leave (White 2016).
+    """
+    if share in (0.0, 1.0):
+        return b if share else a
+    straight = torch.lerp(a, b, share)
+    if not spherical:
+        return straight
+    lengths = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
+    one, other = (x / length.clamp(min=1e-9) for x, length in zip((a, b), lengths, strict=True))
+    angle = (one * other).sum(-1, keepdim=True).clamp(-1, 1).acos()
+    turned = (torch.sin((1 - share) * angle) * one + torch.sin(share * angle) * other) / angle.sin().clamp(min=1e-9)
+    # Nearly equal or opposite directions, and no direction at all, have no great circle of their own.
+    has_circle = (angle.sin() > 1e-3) & (torch.minimum(*lengths) > 1e-6)
+    return torch.where(has_circle, turned * torch.lerp(*lengths, share), straight)
+
+
+@dataclass(frozen=True)
+class LatentPiece:
+    """The posterior's mean of each segment, (S, Z), how many bars each has, and the notes as tokens can say them."""
+
+    latents: Tensor
+    bars: tuple[int, ...]
+    score: Score
+
+
+def mixed(a: LatentPiece, b: LatentPiece, share: float, spherical: bool = True) -> tuple[Tensor, list[int]]:
+    """Latents (S, Z) and bars at `share` of the way from a to b.
+
+    The pieces are aligned segment by segment from their beginnings. Where one ends earlier, the other's last segments
+    stand alone, and as many of them as the share says: the length goes evenly from a's to b's.
+    """
+    both, count = min(len(a.bars), len(b.bars)), round(len(a.bars) + share * (len(b.bars) - len(a.bars)))
+    longer = a if len(a.bars) > len(b.bars) else b
+    latents = torch.cat([between(a.latents[:both], b.latents[:both], share, spherical), longer.latents[both:count]])
+    bars = [round(x + share * (y - x)) for x, y in zip(a.bars[:both], b.bars[:both], strict=True)]
+    return latents, [*bars, *longer.bars[both:count]]
+
+
+def varied(latents: Tensor, amount: float, seed: int, row: int) -> Tensor:
+    """Latents (S, Z) with a draw of the prior, times `amount`, added to each; every row has a stream of its own."""
+    noise = np.random.default_rng([seed, row]).standard_normal(latents.shape)
+    return latents + amount * torch.from_numpy(noise).to(latents)
+
+
+def prior_draws(model: VAE, rows: int, seed: int) -> Iterator[Tensor]:
+    """Latents (B, Z) of the prior without end; row i draws from a stream of its own."""
+    generators = [np.random.default_rng([seed, row, 1]) for row in range(rows)]
+    while True:
+        draws = np.stack([generator.standard_normal(model.latent_size) for generator in generators])
+        yield torch.from_numpy(draws).float()
+
+
+def run_segments(
+    engine: Engine,
+    guides: Sequence[MusicGuide],
+    prompt: Sequence[int],
+    bars_before: int,
+    segments: Iterable[tuple[Tensor, Sequence[int]]],
+    sampling: Sampling,
+    seed: int = 0,
+    on_step: Callable[[], None] | None = None,
+    labels: Tensor | None = None,
+    guidance: float = 1.0,
+) -> list[list[int]]:
+    """One row per guide, without the prompt: a latent after the other, each decoded into its bars.
+
+    segments: latents (B, Z) and how many bars each row makes of them, 0 for none. The model reads the segment alone,
+    as in training: the first one after the `prompt`'s last bar (the whole of it where it opens none), each later one
+    after a Bar token. The guides go through the whole row, so bars, ringing notes and the length asked for are its
+    own. `bars_before`: those of the prompt that are closed. Ends with the segments, or when every guide is done.
+    """
+    bar_id = int(guides[0].walk.grammar.of_type["Bar"][0])
+    rows: list[list[int]] = [[] for _ in guides]
+    done = [False for _ in guides]
+    for number, (latent, bars) in enumerate(segments):
+        opens_bar = number > 0 or guides[0].forced() == bar_id
+        parts: list[Guide] = []
+        for row, guide in enumerate(guides):
+            if done[row] or not bars[row]:
+                parts.append(Free(0))
+                continue
+            if opens_bar:
+                if guide.take(bar_id) is None:
+                    done[row] = True
+                    parts.append(Free(0))
+                    continue
+                rows[row].append(bar_id)
+            end_bar = (guide.walk.bar if opens_bar else bars_before) + bars[row]
+            parts.append(_Part(guide, bar_id, end_bar))
+        if all(done):
+            break
+        start = [bar_id] if opens_bar else _last_bar(prompt, bar_id, engine.window)
+        # Another stream for each segment, or all would be drawn alike.
+        stream = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        said = engine.run(start, parts, sampling, stream, on_step, Conditions(labels, latent), guidance)
+        for row, (ids, part) in enumerate(zip(said, parts, strict=True)):
+            rows[row] += ids
+            done[row] |= isinstance(part, _Part) and part.finished
+    return rows
+
+
+def _last_bar(prompt: Sequence[int], bar_id: int, window: int | None) -> Sequence[int]:
+    """The prompt from its last bar on, or all of it where it opens no second one; not more than the window holds."""
+    starts = [index for index, token in enumerate(prompt) if token == bar_id]
+    part = prompt[starts[-1] :] if len(starts) > 1 else prompt
+    return part[1 - window :] if window is not None and len(part) >= window else part
+
+
+class _Part:
+    """Implements engine.Guide: the guide of the whole row, up to `end_bar`. finished: that guide has ended the row."""
+
+    def __init__(self, guide: MusicGuide, bar_id: int, end_bar: int):
+        self.guide, self.bar_id, self.end_bar, self.finished = guide, bar_id, end_bar, False
+        self._eos = guide.walk.grammar.tokenizer.eos_id
+        self._rests = guide.walk.grammar.of_type.get("Rest", np.zeros(0, int))
+
+    def forced(self) -> int | None:
+        """The whole row's."""
+        return self.guide.forced()
+
+    def allowed(self) -> np.ndarray | None:
+        """What the whole row permits, less rests over the end."""
+        allowed = self.guide.allowed()
+        if allowed is None:
+            return None
+        mask = allowed.copy()
+        mask[[rest for rest in self._rests if mask[rest] and self._passes(int(rest))]] = False
+        return mask if mask.any() else allowed
+
+    def bias(self) -> np.ndarray | None:
+        """The whole row's."""
+        return self.guide.bias()
+
+    def take(self, token: int) -> int | None:
+        """Take `token`, or end the part before it."""
+        if self.finished or self._passes(self.bar_id if token == self._eos else token):
+            return None
+        taken = self.guide.take(token)
+        self.finished = taken is None
+        return taken
+
+    def _passes(self, token: int) -> bool:
+        return self.guide.walk.after(token)[0] >= self.end_bar
