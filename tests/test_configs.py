@@ -26,7 +26,7 @@ from midifactory.tokens.notes import NoteCodec
 from midifactory.training.checkpoint import build_model
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("train", "generate", "prepare", "analyze", "all", "attention")
+COMMANDS = ("train", "generate", "prepare", "analyze", "all", "attention", "interpolate", "vary")
 NOT_COMMANDS = {"composing"}
 GROUPS_OF_TRAIN = (
     *(
@@ -104,7 +104,7 @@ def test_every_choice_of_a_training_can_be_made(composed, tmp_path, group, name)
     assert 0 < config.finetune.lr < config.optimizer.lr
     trainer = build_trainer(config)
     assert trainer.max_epochs == config.trainer.max_epochs
-    assert trainer.checkpoint_callback.monitor == "val/nats_per_note"
+    assert trainer.checkpoint_callback.monitor == ("val/loss" if name == "vae_chorales" else "val/nats_per_note")
     made = {type(item).__name__ for item in trainer.loggers}
     expected = {"csv": {"CSVLogger"}, "tensorboard": {"TensorBoardLogger"}, "wandb": {"WandbLogger"}}
     assert made == (expected[name] if group == "logger" else {"CSVLogger", "TensorBoardLogger"})

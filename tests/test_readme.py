@@ -30,9 +30,15 @@ SHORTER = {
     "prepare": ("data.limit=12",),
     "analyze": ("data.limit=12",),
     "generate": ("bars=1", "audio=false", "piano_roll=false"),
+    "attention": ("bars=1",),
 }
+# What a command leaves at least.
+KINDS = {
+    "attention": ".html", "interpolate": ".mid", "vary": ".mid",
+    "train": ".ckpt", "generate": ".mid", "prepare": ".json", "analyze": ".png", "all": ".mid",
+}  # fmt: skip
 # What the README asks is asked here too, in a smaller amount.
-LESS = {"bars": "2", "seconds": "3", "num_samples": "2"}
+LESS = {"bars": "2", "seconds": "3", "num_samples": "2", "steps": "3"}
 
 
 def commands(text: str) -> list[str]:
@@ -102,7 +108,8 @@ def desk(tmp_path_factory):
     shutil.copy(checkpoint, folder / "real.ckpt")
     (piece,) = folder.glob("outputs/generate/*/piece_01.json")
     shutil.copy(piece, folder / "piece.json")
-    write_midi(folder / "piece.mid", 55, bars=2)
+    for number, name in enumerate(("piece", "song", "a", "b")):
+        write_midi(folder / f"{name}.mid", 55 + number, bars=2)
     return folder
 
 
@@ -134,6 +141,6 @@ def test_a_command_of_the_readme_runs(desk, line, monkeypatch):
     assert "Traceback" not in done.out + done.err
     if not re.search(r" (--help|doctor|download)\b", line):
         new = {path.suffix for path in {path for path in desk.rglob("*") if path.is_file()} - files_before}
-        kind = next(word for word in ("train", "generate", "prepare", "analyze", "all", ".py") if word in line)
-        made = {"train": ".ckpt", "all": ".mid", "generate": ".mid", "analyze": ".png"}.get(kind, ".json")
+        kind = next(word for word in (*KINDS, ".py") if word in line)
+        made = KINDS.get(kind, ".json")
         assert made in new or "resume" in line

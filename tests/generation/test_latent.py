@@ -1,4 +1,4 @@
-"""Files to latents to files. The oracle is a model that remembers: its latent is the number of a segment it has read."""
+"""Files to latents to files. The oracle is a model that remembers: its latent is the number of a segment."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -218,7 +218,7 @@ def test_each_segment_is_read_alone_and_with_its_own_latent(untrained, piano):
     for number, latent in enumerate(latents):
         ids = [token for tokens, told in seen if told == latent for token in tokens]
         assert ids[0] == (bar if number else untrained.tokenizer.bos_id)
-        assert ids.count(bar) == 2
+        assert 1 <= ids.count(bar) <= 2  # a rest may swallow the second
 
 
 def test_a_prompt_goes_on_with_a_new_segment(untrained, hand_scores, piano):
@@ -228,7 +228,8 @@ def test_a_prompt_goes_on_with_a_new_segment(untrained, hand_scores, piano):
     (piece,) = compose(untrained, opening, wishes, Length(bars=4), Sampling(), seed=1)
     assert bar_count(piece.score) == 7
     heard = untrained.tokenizer.decode(untrained.tokenizer.encode(hand_scores["four_voices"]).ids)
-    prompt = {(row[0] * 40, row[1]) for row in _onsets(heard) if row[0] < 12 * 12}
+    grid = heard.ticks_per_quarter
+    prompt = {(onset * 480 // grid, pitch) for onset, pitch in _onsets(heard) if onset < 12 * grid}
     assert prompt == {row for row in _onsets(piece.score) if row[0] < piece.prompt_end_tick}
     assert last_note_end(piece.score) > piece.prompt_end_tick
 

@@ -97,7 +97,9 @@ def test_training_reaches_every_weight_and_dropout_acts_in_training_only():
     assert not torch.allclose(model(ids).logits, model(ids).logits)
     model(ids).logits.square().sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
-    plain = build(dropout=0.0)
+    hidden = build(dropout=0.0, feature_dropout=0.5)
+    assert not torch.allclose(hidden.train()(ids).logits, hidden.eval()(ids).logits)
+    plain = build(dropout=0.0, feature_dropout=0.0)
     torch.testing.assert_close(plain.train()(ids).logits, plain.eval()(ids).logits)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from midifactory.models.inputs import TokenInput
+from midifactory.models.inputs import PlaceCodes, TokenInput
 from midifactory.models.interface import Conditions
 
 VOCAB, D, SIZES = 11, 8, (3, 5)
@@ -105,36 +105,47 @@ def test_not_given_has_an_embedding_that_is_trained(ids):
         assert (table.weight.grad[1:] == 0).all()
 
 
-def read_in_loops(inputs: TokenInput, latent: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """What each vector of x (B, T, D) reads in its row's latent (B, Z): one unit of the bilinear map at a time."""
-    reader, read = inputs.latent, torch.zeros_like(x)
-    for row in range(x.shape[0]):
-        for t in range(x.shape[1]):
-            asking = reader.norm(x[row, t])
-            for unit in range(reader.answers.out_features):
-                answer = reader.answers.weight[unit] @ latent[row]
-                question = reader.questions.weight[unit] @ asking + reader.questions.bias[unit]
-                read[row, t] += reader.residual.weight[:, unit] * answer * question
-    return read
-
-
 @torch.no_grad()
-def test_every_token_reads_the_latent_in_its_own_way_and_none_adds_nothing(ids):
+def test_without_places_a_latent_is_added_to_every_position_alike_and_none_adds_nothing(ids):
     inputs, latent = build(latent_size=6), torch.randn(2, 6)
-    tokens = inputs.tokens(ids)
-    expected = tokens + read_in_loops(inputs, latent, tokens)
-    torch.testing.assert_close(inputs(ids, [], Conditions(latent=latent)), expected)
-    assert torch.equal(inputs(ids, []), tokens)
-    assert torch.equal(inputs(ids, [], Conditions(latent=torch.zeros(2, 6))), tokens)
+    added = inputs(ids, [], Conditions(latent=latent)) - inputs.tokens(ids)
+    torch.testing.assert_close(added, (latent @ inputs.latent.weight.T)[:, None].expand(2, 4, D))
+    assert torch.equal(inputs(ids, []), inputs.tokens(ids))
+    assert torch.equal(inputs(ids, [], Conditions(latent=torch.zeros(2, 6))), inputs.tokens(ids))
 
 
 @torch.no_grad()
-def test_all_at_once_is_the_sum_and_the_latent_is_read_last(ids, labels):
+def test_with_places_each_reads_what_its_code_finds_in_the_latent(ids, labels):
     inputs, latent = build(places=Counter(), condition_sizes=SIZES, latent_size=6), torch.randn(2, 6)
     without = inputs(ids, inputs.start(2), Conditions(labels, torch.zeros(2, 6)))
     read = inputs(ids, inputs.start(2), Conditions(labels, latent)) - without
-    torch.testing.assert_close(read, read_in_loops(inputs, latent, without))
+    places, phases = inputs.places(ids, inputs.start(2)), inputs.codes.phases
+    for row in range(2):
+        for t in range(4):
+            count, token = places[row, t].tolist()
+            code = 2**0.5 * torch.cos(phases[count] + phases[21 + token])
+            torch.testing.assert_close(read[row, t], inputs.latent.weight @ (latent[row] * code))
     assert not torch.allclose(without, inputs.tokens(ids))
+
+
+def test_what_is_written_at_one_of_many_places_is_found_there_and_nowhere_else():
+    codes, generator = PlaceCodes((8, 50, 5), 2048), torch.Generator().manual_seed(1)
+    rows = torch.tensor([[0, 7, 3], [1, 7, 3], [0, 8, 3], [0, 7, 4], [5, 20, 1], [0, 8, 4]])
+    code = codes(rows[None])[0]  # (6, Z)
+    values = torch.randn(5, 2048, generator=generator)
+    latent = (values * code[:5]).sum(0)
+    similarity = torch.nn.functional.cosine_similarity(latent * code[:, None], values[None], dim=-1)  # (6, 5)
+    assert (similarity[:5].argmax(1) == torch.arange(5)).all()
+    assert similarity[:5].diagonal().min() > 0.25
+    assert (similarity - torch.nn.functional.pad(torch.diag(similarity.diagonal()), (0, 0, 0, 1))).abs().max() < 0.1
+    torch.testing.assert_close(code.square().mean(1), torch.ones(6), rtol=0.1, atol=0.0)
+
+
+def test_codes_are_the_same_in_every_model_and_travel_in_its_weights():
+    one, other = (build(places=Counter(), latent_size=6) for _ in range(2))
+    assert torch.equal(one.codes.phases, other.codes.phases)
+    assert "codes.phases" in one.state_dict()
+    assert not one.codes.phases.requires_grad
 
 
 def test_hidden_tokens_leave_their_places_and_are_hidden_in_training_alone(ids):

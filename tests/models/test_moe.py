@@ -140,6 +140,13 @@ def test_the_transformer_hands_out_weighted_losses_in_training_and_always_who_wa
     assert set(experts.unique().tolist()) <= set(range(4))
 
 
+def test_a_model_around_it_cannot_lose_its_losses():
+    model, x = Transformer(20, d_model=16, heads=2, layers=1, experts=2), random_numbers(2, 5, 16)
+    assert model.eval().trunk(x)[0].shape == x.shape
+    with pytest.raises(ValueError, match=r"set model\.experts=0"):
+        model.train().trunk(x)
+
+
 def test_experts_swallow_a_prefix_silently():
     model = Transformer(20, d_model=16, heads=2, layers=1, experts=2, condition_sizes=(3,), condition_mode="prefix")
     assert model.eval()(torch.zeros(2, 5, dtype=torch.int64)).statistics["experts"].shape == (1, 2, 5, 2)

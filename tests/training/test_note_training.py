@@ -11,10 +11,11 @@ import torch
 
 from midifactory.data.notes import NoteDataModule
 from midifactory.errors import UserError
+from midifactory.models import notes as model_notes
 from midifactory.models.notes import ORDER
 from midifactory.music.corpora import Folder
 from midifactory.music.score import save_score
-from midifactory.tokens.notes import NoteCodec
+from midifactory.tokens.notes import FEATURES, HEADS, NoteCodec, quantile_levels
 from midifactory.training.callbacks import KeepLast
 from midifactory.training.checkpoint import WholeFileCheckpointIO, load_trained
 from midifactory.training.module import CARD
@@ -107,6 +108,16 @@ def new_data(tmp_path, score_from):
         return data
 
     return make
+
+
+def test_models_and_data_mean_the_same_columns():
+    """Models know torch alone, so they name the columns once more."""
+    assert [name.removesuffix("_s") for name in FEATURES] == list(model_notes._COLUMNS)
+    assert len(FEATURES) == model_notes._FIRST_TRACK
+    assert {*ORDER, "offset"} == set(HEADS)
+    rows = np.tile(np.arange(6.0), (3, 1))
+    levels = quantile_levels([rows], 1)[:, 0].tolist()
+    assert levels == [model_notes._COLUMNS[name] for name in model_notes._LEVELS]
 
 
 @pytest.mark.parametrize("trunk", list(TRUNKS))

@@ -27,7 +27,9 @@ def newest_checkpoint() -> Path:
 
 
 def checkpoint_in(text: str) -> Path:
-    """`text` names a checkpoint or a run's folder, whose best checkpoint is meant."""
+    """`text` names a checkpoint, a run's folder, whose best checkpoint is meant, or `latest`, the newest run's."""
+    if text == "latest":
+        return newest_checkpoint()
     path = Path(text).expanduser()
     if path.is_dir():
         for name in ("best.ckpt", "last.ckpt"):

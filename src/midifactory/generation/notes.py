@@ -54,13 +54,13 @@ def compose_notes(
     codec = trained.codec
     before = codec.features(prompt) if prompt is not None else np.zeros((0, len(codec.columns)))
     begin = float(before[-1, _OFFSET]) if len(before) else 0.0
-    beats_per_unit = DEFAULT_TEMPO_BPM / 60 if codec.time_unit == "seconds" else 1.0
-    seconds = length.seconds if length.seconds is not None else None
+    beats_per_second = DEFAULT_TEMPO_BPM / 60
+    beats_per_unit = beats_per_second if codec.time_unit == "seconds" else 1.0
     end = None
     if length.bars is not None:
         end = begin + length.bars * _BEATS_PER_BAR / beats_per_unit
-    elif seconds is not None:
-        end = begin + seconds * DEFAULT_TEMPO_BPM / 60 / beats_per_unit
+    elif length.seconds is not None:
+        end = begin + length.seconds * beats_per_second / beats_per_unit
     found = continue_notes(
         trained.model,
         codec,

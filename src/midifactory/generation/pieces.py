@@ -192,9 +192,7 @@ def compose_latents(
     engine = _engine(trained, trained.window)
     rows = run_segments(engine, guides, prompt, 0, zip(together, counts, strict=True), sampling, seed, on_step)
     hear = partial(_hear, trained.tokenizer, Wishes({}))
-    return [
-        _finish(hear([*prompt, *row]), [*prompt, *row], guide, 0) for row, guide in zip(rows, guides, strict=True)
-    ]
+    return [_finish(hear([*prompt, *row]), [*prompt, *row], guide, 0) for row, guide in zip(rows, guides, strict=True)]
 
 
 def _bars_of_a_latent(trained: TrainedModel) -> int | None:

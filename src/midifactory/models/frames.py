@@ -59,10 +59,11 @@ class FrameTransformer(SequenceModel):
     """For `tokenizer=voice_grid`, whose places it needs.
 
     Pieces are read whole: `context` is None, the keyword of that name the most tokens that a row may have. heads and
-    layers are those of the Transformer over frames, d_model and dropout its and the cells'; cell_layers: feed-forwards
-    for each cell. condition_sizes and latent_size are those of TokenInput. A row may begin with one special token
-    (BOS) and then holds cells; what follows the cells is padding. Raises ValueError for places without frames, prefix
-    conditions and longer rows, and where rows of one state begin with BOS and others do not.
+    layers are those of the Transformer over frames, d_model and dropout its and the cells'. cell_layers: feed-forwards
+    for each cell. feature_dropout: the share of places that a position is not told of in training. condition_sizes and
+    latent_size are those of TokenInput. A row may begin with one special token (BOS) and then holds cells; what follows
+    the cells is padding. Raises ValueError for places without frames, prefix conditions and longer rows, and where rows
+    of one state begin with BOS and others do not.
     """
 
     context: None
@@ -72,10 +73,11 @@ class FrameTransformer(SequenceModel):
         vocab_size: int,
         d_model: int = 128,
         heads: int = 4,
-        layers: int = 4,
-        cell_layers: int = 2,
+        layers: int = 2,
+        cell_layers: int = 1,
         context: int = 16_384,
-        dropout: float = 0.3,
+        dropout: float = 0.1,
+        feature_dropout: float = 0.1,
         places: Any = None,
         condition_sizes: Sequence[int] = (),
         condition_mode: Literal["added", "prefix"] = "added",
@@ -101,8 +103,8 @@ class FrameTransformer(SequenceModel):
             condition_sizes=condition_sizes,
             latent_size=latent_size,
         )
-        self.of_frame = Tables(places.sizes[split:], d_model)
-        self.of_cell = Tables(places.sizes[:split] * places.frame, d_model)
+        self.of_frame = Tables(places.sizes[split:], d_model, feature_dropout)
+        self.of_cell = Tables(places.sizes[:split] * places.frame, d_model, feature_dropout)
         self.cells = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(d_model), FeedForward(d_model, 4 * d_model, "gelu", True))
             for _ in range(cell_layers)
@@ -185,12 +187,16 @@ class FrameTransformer(SequenceModel):
 
 
 class Tables(nn.Module):
-    """The sum of an embedding of each feature. sizes: of the features of all groups, group after group."""
+    """The sum of an embedding of each feature. sizes: of the features of all groups, group after group.
+
+    dropout: in training, so many of the features of each position are left out and the others scaled up.
+    """
 
     offsets: Tensor
 
-    def __init__(self, sizes: Sequence[int], d_model: int):
+    def __init__(self, sizes: Sequence[int], d_model: int, dropout: float):
         super().__init__()
+        self.dropout = dropout
         # No nn.Embedding, so that its rows decay: most combinations of features are too rare to be trusted far.
         self.rows = nn.EmbeddingBag(sum(sizes), d_model, mode="sum")
         nn.init.normal_(self.rows.weight, std=0.04)
@@ -200,4 +206,7 @@ class Tables(nn.Module):
         """features (B, T, F), of the first group or of `group` (B, T) -> (B, T, D)."""
         offsets = self.offsets.view(-1, features.shape[-1])  # (groups, F)
         index = features + (offsets[0] if group is None else offsets[group])
-        return self.rows(index.flatten(0, 1)).view(*features.shape[:2], -1)
+        kept = None
+        if self.training and self.dropout:
+            kept = dropout(self.rows.weight.new_ones(features.shape), self.dropout, True).flatten(0, 1)
+        return self.rows(index.flatten(0, 1), per_sample_weights=kept).view(*features.shape[:2], -1)

@@ -158,6 +158,11 @@ class Transformer(SequenceModel):
         ):
             if value not in known:
                 raise ValueError(f"{name}={value}: unknown; choose one of {', '.join(known)}")
+        d_ff = default_width(d_model, feed_forward) if d_ff is None else d_ff
+        sizes = {"d_model": d_model, "layers": layers, "d_ff": d_ff, "context": context, "max_distance": max_distance}
+        for name, size in sizes.items():
+            if size is not None and size < 1:
+                raise ValueError(f"{name}={size}: must be at least 1")
         for name, share in (
             ("embedding_dropout", embedding_dropout),
             ("residual_dropout", residual_dropout),
@@ -167,19 +172,16 @@ class Transformer(SequenceModel):
                 raise ValueError(f"{name}={share}: must be at least 0 and below 1")
         _check_heads(d_model, heads, kv_heads, positions)
         _check_experts(experts, experts_per_token, capacity_factor)
-        greatest = context if max_distance is None else max_distance
-        if greatest < 1:
-            raise ValueError(f"max_distance={max_distance}: must be at least 1; null for the context's")
-
         self.vocab_size, self.context, self.heads, self.kv_heads = vocab_size, context, heads, kv_heads
         self.embedding_dropout, self.activation_checkpointing = embedding_dropout, activation_checkpointing
         self.balance_loss, self.router_z_loss = balance_loss, router_z_loss
         self.inputs = TokenInput(vocab_size, d_model, places, condition_sizes, condition_mode, latent_size)
         prefix = self.inputs.prefix_length
-        greatest = min(greatest, prefix + context - 1)
+        longest = prefix + context - 1
+        greatest = longest if max_distance is None else min(max_distance, longest)
         self.positions = Positions(positions, context, prefix, d_model, heads, rotary_base, greatest)
 
-        expert = partial(FeedForward, d_model, d_ff or default_width(d_model, feed_forward), feed_forward, bias)
+        expert = partial(FeedForward, d_model, d_ff, feed_forward, bias)
         distances = greatest + 1 if positions == "relative" else 0
         self.blocks = nn.ModuleList(
             Block(
@@ -229,8 +231,14 @@ class Transformer(SequenceModel):
         return output
 
     def trunk(self, x: Tensor, state: KeyValueCache | None = None) -> tuple[Tensor, KeyValueCache | None]:
-        """Inputs (B, T, D), embedded -> what the head reads, (B, T, D), and the cache; models/notes.py uses it."""
-        return self._read(x, state, None)[0], state
+        """Inputs (B, T, D), embedded -> what the head reads, (B, T, D), and the cache: for models around this one.
+
+        Raises ValueError in training with a mixture of experts, whose losses would be lost.
+        """
+        x, routings = self._read(x, state, None)
+        if routings and self.training:
+            raise ValueError("a mixture of experts can be trained on tokens alone; set model.experts=0")
+        return x, state
 
     @torch.no_grad()
     def attention_maps(self, ids: Tensor, conditions: Conditions | None = None) -> list[Tensor]:

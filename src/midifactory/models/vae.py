@@ -5,12 +5,11 @@ Legend: B rows, T tokens, V vocabulary, D d_model, R hidden size of one directio
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from midifactory.models.attention import Attention
 from midifactory.models.inputs import TokenInput
@@ -81,6 +80,17 @@ class VAE(SequenceModel):
                 raise ValueError(f"{name}={size}: it must be at least {least}")
         if not 0 <= token_dropout < 1:
             raise ValueError(f"token_dropout={token_dropout}: it must lie in [0, 1)")
+        self.encoder_inputs = TokenInput(vocab_size, d_model, places)
+        self.next_token = nn.Linear(d_model, d_model, bias=False)
+        self.encoder = (
+            TransformerEncoder(d_model, encoder_layers, heads, dropout)
+            if encoder == "transformer"
+            else RecurrentEncoder(encoder, d_model, encoder_layers, dropout)
+        )
+        self.written = nn.Linear(self.encoder.width, latent_size)
+        self.log_variance = nn.Linear(latent_size, latent_size)
+        self.initialise(encoder_layers)
+        nn.init.constant_(self.log_variance.bias, _FIRST_LOG_VARIANCE)
         shared: dict[str, Any] = {
             "d_model": d_model,
             "layers": layers,
@@ -98,12 +108,6 @@ class VAE(SequenceModel):
             else Recurrent(vocab_size, cell=decoder, **shared)
         )
         self.decoder.inputs.token_dropout = token_dropout
-        self.encoder = (
-            TransformerEncoder(vocab_size, d_model, encoder_layers, heads, dropout, places)
-            if encoder == "transformer"
-            else RecurrentEncoder(vocab_size, encoder, d_model, encoder_layers, dropout, places)
-        )
-        self.posterior = nn.Linear(self.encoder.width, 2 * latent_size)
         self.vocab_size, self.context, self.latent_size = vocab_size, self.decoder.context, latent_size
         self.kl_weight, self.free_bits, self.anneal_steps = kl_weight, free_bits, anneal_steps
         self._share = 1.0
@@ -119,8 +123,18 @@ class VAE(SequenceModel):
     def encode(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Segments (B, T) -> mean and log variance of their posteriors, (B, Z) each."""
         real = (ids != _PAD).flip(1).cumsum(1).flip(1) > 0  # (B, T): a 0 before the end is a token
-        mean, log_variance = self.posterior(self.encoder(ids, real)).chunk(2, -1)
-        return mean, log_variance + _FIRST_LOG_VARIANCE
+        after = torch.cat([ids[:, 1:], ids.new_full((len(ids), 1), _PAD)], 1)
+        inputs = self.encoder_inputs
+        following = inputs.tokens(after) * (after != _PAD)[..., None]
+        # What follows a place is what the decoder will ask there.
+        x = inputs(ids, inputs.start(len(ids))) + self.next_token(following)  # (B, T, D)
+        written = self.written(self.encoder(x, real)) * real[..., None]  # (B, T, Z)
+        codes = cast(TokenInput, self.decoder.inputs).codes
+        places = inputs.places(ids, inputs.start(len(ids)))
+        if codes is not None and places is not None:
+            written = written * codes(places)
+        mean = written.sum(1)
+        return mean, self.log_variance(mean)
 
     def forward(self, ids: Tensor, state: Any = None, conditions: Conditions | None = None) -> Output:
         """ids (B, T) -> logits (B, T, V).
@@ -149,19 +163,16 @@ class VAE(SequenceModel):
 
 
 class TransformerEncoder(nn.Module):
-    """Blocks that look both ways, and a sum over the tokens of what each has to say of the segment."""
+    """Blocks that look both ways."""
 
-    def __init__(
-        self, vocab_size: int, d_model: int, layers: int, heads: int, dropout: float, places: PlaceReader | None
-    ):
+    def __init__(self, d_model: int, layers: int, heads: int, dropout: float):
         super().__init__()
         if d_model % heads or (d_model // heads) % 2:
             raise ValueError(
                 f"d_model={d_model} does not divide into {heads} heads of an even size; "
                 "set model.d_model to a multiple of 2 x model.heads"
             )
-        self.width, self.head_size = 4 * d_model, d_model // heads
-        self.inputs = TokenInput(vocab_size, d_model, places)
+        self.width, self.head_size = d_model, d_model // heads
         self.blocks = nn.ModuleList(
             Block(
                 nn.LayerNorm(d_model),
@@ -173,49 +184,34 @@ class TransformerEncoder(nn.Module):
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(d_model)
-        self.rise = nn.Linear(d_model, self.width)
-        self.pooled_norm = nn.LayerNorm(self.width)
 
-    def forward(self, ids: Tensor, real: Tensor) -> Tensor:
-        """ids (B, T), real (B, T) bool -> (B, 4 D)."""
-        x = self.inputs(ids, self.inputs.start(len(ids)))  # (B, T, D)
-        cos, sin = rotary_table(ids.shape[1], self.head_size, 10_000.0)
-        # Its first token is seen by a row of nothing else, where nothing but -inf would be NaN.
-        seen = real | (torch.arange(ids.shape[1], device=ids.device) == 0)  # (B, T)
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """x (B, T, D), real (B, T) bool -> (B, T, D)."""
+        cos, sin = rotary_table(x.shape[1], self.head_size, 10_000.0)
+        # A row of nothing but padding sees its first position: nothing but -inf would be NaN.
+        seen = real | (torch.arange(x.shape[1], device=x.device) == 0)  # (B, T)
         span = Span((cos[None].to(x), sin[None].to(x)), seen[:, None, None])
         for block in self.blocks:
             x, _ = block(x, span)
-        return self.pooled_norm((F.gelu(self.rise(self.norm(x))) * real[..., None]).sum(1))
+        return self.norm(x)
 
 
 class RecurrentEncoder(nn.Module):
-    """An LSTM or GRU in each direction; the segment is what both have in mind at their end."""
+    """An LSTM or GRU in each direction."""
 
-    def __init__(
-        self,
-        vocab_size: int,
-        cell: Literal["lstm", "gru"],
-        d_model: int,
-        layers: int,
-        dropout: float,
-        places: PlaceReader | None,
-    ):
+    def __init__(self, cell: Literal["lstm", "gru"], d_model: int, layers: int, dropout: float):
         super().__init__()
         self.width, self.dropout = 2 * d_model, dropout
-        self.inputs = TokenInput(vocab_size, d_model, places)
         kind = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
         between = dropout if layers > 1 else 0.0
         self.layers = kind(d_model, d_model, layers, batch_first=True, dropout=between, bidirectional=True)
 
-    def forward(self, ids: Tensor, real: Tensor) -> Tensor:
-        """ids (B, T), real (B, T) bool -> (B, 2 R)."""
-        # Scaled as in Recurrent, which says why.
-        x = self.inputs(ids, self.inputs.start(len(ids))) * self.inputs.tokens.embedding_dim**0.5  # (B, T, D)
-        x = dropout(x, self.dropout, self.training)
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """x (B, T, D), real (B, T) bool -> (B, T, 2 D)."""
+        x = dropout(x * x.shape[-1] ** 0.5, self.dropout, self.training)  # scaled as in Recurrent, which says why
         lengths = real.sum(1).clamp(min=1).cpu()
-        _, last = self.layers(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
-        hidden = last[0] if isinstance(last, tuple) else last  # (2 layers, B, R)
-        return hidden[-2:].transpose(0, 1).flatten(1)  # (2, B, R) -> (B, 2 R)
+        states, _ = self.layers(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+        return pad_packed_sequence(states, batch_first=True, total_length=x.shape[1])[0]
 
 
 def kl_nats(mean: Tensor, log_variance: Tensor) -> Tensor:
