@@ -96,6 +96,21 @@ def test_suffix_chooses_the_key_of_a_file_that_need_not_exist(composed, argument
     assert composed(to_overrides("generate", [argument]))[key] == argument
 
 
+def test_of_two_midi_files_each_takes_its_key():
+    assert to_overrides("interpolate", ["a b.mid", "steps=3", "x=y.kar"]) == ["start='a b.mid'", "steps=3", "x=y.kar"]
+    assert to_overrides("interpolate", ["1.mid", "2.mid", "m.ckpt"]) == [
+        "start='1.mid'",
+        "end='2.mid'",
+        "checkpoint='m.ckpt'",
+    ]
+    assert to_overrides("interpolate", ["end=2.mid", "1.mid"]) == ["end='2.mid'", "start='1.mid'"]
+    assert to_overrides("vary", ["1.mid", "amount=0.5"]) == ["prompt='1.mid'", "amount=0.5"]
+    with pytest.raises(UserError, match=r"end is given twice, as '2.mid' and '3.mid'; interpolate takes one"):
+        to_overrides("interpolate", ["1.mid", "2.mid", "3.mid"])
+    with pytest.raises(UserError, match=r"a .mid, .midi or .kar file \(start and end\)"):
+        to_overrides("interpolate", ["what?"])
+
+
 @pytest.mark.parametrize("command", ["train", "prepare", "analyze", "all"])
 def test_folder_by_position(composed, command, tmp_path):
     folder = tmp_path / "my, midi's"

@@ -11,7 +11,7 @@ from symusic import Note, Score, Tempo, TimeSignature, Track
 
 from midifactory.errors import UserError
 from midifactory.render import pianoroll
-from midifactory.render.pianoroll import save_pianoroll, track_label
+from midifactory.render.pianoroll import save_pianoroll, save_pianorolls, track_label
 from midifactory.render.plots import save_corpus_plots
 
 TPQ = 480
@@ -124,6 +124,24 @@ def test_hostile_names_and_titles(tmp_path, recwarn):
     save_pianoroll(score, tmp_path / "roll.png", title="$\\frac{ 日本\nx", prompt_end_tick=10**9)
     assert not [warning for warning in recwarn if "matplotlib" in str(warning.filename)]
     assert [track_label(track) for track in score.tracks] == ["_$x^{ $", "Acoustic Grand Piano", "Acoustic Grand Piano"]
+
+
+def test_several_scores_stand_below_each_other_on_the_same_scale(tmp_path):
+    """One bar and two bars: the first score's bar is half as wide as the picture; the same pitch stands as high."""
+    scores = [_score(_track((0, 4 * TPQ, 60, 127))), _score(_track((0, 8 * TPQ, 60, 127)))]
+    for name in ("one.png", "other.png"):
+        save_pianorolls(scores, tmp_path / name, ["0%", "100%"])
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
+    area = _plot_area(imread(tmp_path / "one.png")[:, :, :3])
+    upper, lower = area[: len(area) // 2], area[len(area) // 2 :]
+    left, right, top, _ = _where(upper, BLUE)
+    assert (left, right) == pytest.approx((0, 0.5), abs=0.01)
+    left, right, lower_top, _ = _where(lower, BLUE)
+    assert (left, right) == pytest.approx((0, 1), abs=0.01)
+    assert lower_top == pytest.approx(top, abs=0.1)
+    with pytest.raises(UserError, match="score 2 of 2 has 0 notes"):
+        save_pianorolls([scores[0], _score(_track())], tmp_path / "none.png", ["0%", "100%"])
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_no_notes_is_an_error_and_no_file(tmp_path):

@@ -155,10 +155,11 @@ def _positional(command: str, argument: str, before: list[str]) -> list[str] | N
 
 
 def _with_folder_data(overrides: list[str]) -> list[str]:
-    """Choose `data=folder` where a root is given and no data set is, neither here nor by the experiment."""
+    """Choose `data=folder` where a root is given and no data set is, neither here nor by an experiment."""
     values = {override.partition("=")[0].lstrip("+"): override.partition("=")[2] for override in overrides}
-    recipe = conf_dir() / "experiment" / f"{values.get('experiment')}.yaml"
-    chosen = "data" in values or (recipe.is_file() and "override /data:" in recipe.read_text(encoding="utf-8"))
+    names = re.findall(r"[\w.-]+", values.get("experiment", ""))  # one, or [several]
+    recipes = [path for name in names if (path := conf_dir() / "experiment" / f"{name}.yaml").is_file()]
+    chosen = "data" in values or any("override /data:" in path.read_text(encoding="utf-8") for path in recipes)
     if "data.root" in values and not chosen:
         return ["data=folder", *overrides]
     return overrides

@@ -28,6 +28,7 @@ class Output:
     """logits: (B, T, V). state: what the next call needs. losses: auxiliary terms, weighted, that training adds.
 
     statistics: what a training may log beside the losses; experts (layers, B, T, k) int64 of a mixture of experts.
+    kl_nats (B,) of a latent that the model has drawn itself: with the logits' nats they bound a row's likelihood.
     """
 
     logits: Tensor

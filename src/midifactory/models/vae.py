@@ -33,9 +33,9 @@ class VAE(SequenceModel):
     likelihoods, it encodes the ids that it is given, draws the latent from their posterior and decodes them; padding
     at the end of a row (id 0) changes nothing. The last label is not among the ids, so the posterior does not know it.
 
-    The posterior's mean is a sum over the tokens of what each of them writes. With places each writes under the code of
-    its own, and the decoder reads there under the same code (inputs.PlaceCodes), so that the two need not learn to agree
-    on what stands where; without, all write and read alike.
+    The posterior's mean is a sum over the tokens of what each of them writes. With places each writes under the code
+    of its own, and the decoder reads there under the same code (inputs.PlaceCodes), so that the two need not learn to
+    agree on what stands where; without, all write and read alike.
 
     encoder, decoder: transformer, lstm or gru, of `d_model`; `layers` are the decoder's, `decoder_options` what else
     its class takes. token_dropout: the share of tokens that are hidden from the decoder in training, of which only the
