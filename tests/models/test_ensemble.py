@@ -62,6 +62,20 @@ def test_in_training_each_row_is_of_one_member_drawn_anew():
     assert sum(learning) == 2
 
 
+def test_no_member_is_favoured_where_rows_do_not_divide():
+    torch.manual_seed(0)
+    model, ids, seen = build(dropout=0.0).train(), random_ids(), torch.zeros(3)
+    with torch.no_grad():
+        each = torch.stack([member(ids).logits for member in model.members])  # (M, B, T, V)
+        for _ in range(90):
+            found = model(ids[:4]).logits
+            for row in range(4):
+                owner = int((each[:, row] - found[row]).abs().amax((1, 2)).argmin())
+                torch.testing.assert_close(found[row], each[owner, row], rtol=1e-4, atol=1e-5)
+                seen[owner] += 1
+    assert (seen / seen.sum()).tolist() == pytest.approx([1 / 3] * 3, abs=0.06)
+
+
 def test_losses_and_annealing_are_the_members():
     model, ids = build(experts=2).train(), random_ids()
     losses = model(ids).losses
@@ -77,6 +91,8 @@ def test_losses_and_annealing_are_the_members():
 def test_what_cannot_be_an_ensemble_is_told():
     with pytest.raises(ValueError, match="members=0"):
         build(members=0)
+    with pytest.raises(ValueError, match=r"member=midifactory.models.vae.VAE: .* model=vae"):
+        build("midifactory.models.vae.VAE")
     with pytest.raises(UserError, match=r"model.member._target_=os.path"):
         build("os.path")
     with pytest.raises(TypeError, match="colour"):

@@ -118,5 +118,19 @@ def test_what_it_cannot_read_is_told():
         build(condition_mode="prefix")
     with pytest.raises(ValueError, match="padding"):
         build().new_state(1, 4, torch.tensor([1]))
-    with pytest.raises(ValueError, match="exceed the context"):
-        build(context=20)(random_ids(1, 40))
+    with pytest.raises(ValueError, match=r"feature_dropout=1\.0: must be at least 0 and below 1"):
+        build(feature_dropout=1.0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("begin", [0, 1])
+def test_more_tokens_than_the_context_are_an_error_in_tokens_with_a_state_too(monkeypatch, begin):
+    monkeypatch.setattr(frames, "_FIRST_CAPACITY", 2)
+    ids, model = random_ids(1, 40)[:, begin:], build(context=20)
+    count = 21 - begin  # BOS, which is not counted, and 20 cells
+    state = model.new_state(1, 40)
+    parts = [model(token, state).logits for token in ids[:, :count].split(1, 1)]
+    torch.testing.assert_close(torch.cat(parts, 1), model(ids[:, :count]).logits, rtol=1e-4, atol=1e-4)
+    for one_more, cache in ((ids[:, : count + 1], None), (ids[:, count : count + 1], state)):
+        with pytest.raises(ValueError, match=r"21 tokens exceed the context of 20; .*model\.context=21 "):
+            model(one_more, cache)

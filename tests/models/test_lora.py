@@ -97,6 +97,12 @@ def test_its_state_can_be_loaded_into_another_of_its_kind(plain, ids, tmp_path):
     assert torch.equal(other(ids).logits, plain(ids).logits)
 
 
+def test_adapters_lie_on_the_device_of_their_weights():
+    model = MODELS["tied"]().to("meta")
+    add_lora(model, 2, 4.0)
+    assert all(parameter.is_meta for parameter in model.parameters())
+
+
 def test_what_is_named_stays_trained(ids):
     model = Transformer(30, d_model=16, heads=2, layers=1)
     add_lora(model, 2, 4.0, whole=["inputs.tokens.weight"])

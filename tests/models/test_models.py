@@ -118,6 +118,17 @@ def test_with_a_state_the_logits_are_those_without(model, chunks):
 
 
 @torch.no_grad()
+def test_in_half_precision_a_single_row_with_a_state_says_the_same(model):
+    """A single row is multiplied by other functions than many are, and autocast does not know them all."""
+    ids, parts = random_ids(1, 12), []
+    with torch.autocast("cpu", torch.bfloat16):
+        state, expected = model.new_state(1, 12), model(ids).logits.float()
+        for part in ids.split([4] + [1] * 8, dim=1):
+            parts.append(model(part, state).logits.float())
+    torch.testing.assert_close(torch.cat(parts, dim=1), expected, rtol=0, atol=0.2 * expected.std().item())
+
+
+@torch.no_grad()
 def test_padding_at_the_end_changes_no_real_logit(model):
     ids = random_ids(2, 8)
     padded = torch.cat([ids, torch.zeros(2, 6, dtype=torch.int64)], dim=1)

@@ -202,3 +202,5 @@ def test_trunks_that_cannot_serve_are_refused():
         NoteModel(Recurrent(40, d_model=8, layers=1))
     with pytest.raises(ValueError, match="Linear takes no note features; set model=gru, lstm or transformer"):
         NoteModel(torch.nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"Transformer with experts takes no note features; set model\.experts=0"):
+        NoteModel(Transformer(PITCHES, d_model=16, heads=2, layers=1, experts=2))

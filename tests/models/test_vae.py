@@ -198,6 +198,26 @@ def test_it_learns_to_say_again_what_it_read(kind):
         assert model(ids).statistics["kl_nats"].min() > 0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_half_precision_the_divergence_is_counted_in_single(ids, kind):
+    model = build(encoder=kind, decoder=kind)
+    expected = model(ids).statistics["kl_nats"]
+    with torch.autocast("cpu", torch.bfloat16):
+        output = model.train()(ids)
+    assert output.statistics["kl_nats"].dtype == torch.float32
+    torch.testing.assert_close(output.statistics["kl_nats"], expected, rtol=0.1, atol=0.1)
+    (output.logits.float().square().mean() + output.losses["kl"]).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.encoder.parameters())
+
+
+def test_the_decoders_own_options_come_before_those_that_it_shares():
+    model = build(decoder_options={"heads": 4, "context": 16, "kv_heads": 1, "layers": 2})
+    assert model.context == 16
+    assert [block.attention.kv_heads for block in model.decoder.blocks] == [1, 1]
+    assert model.decoder.heads == 4
+    assert model.encoder.blocks[0].attention.heads == 2
+
+
 def test_labels_go_to_the_decoder_beside_the_draw(ids):
     model = build(condition_sizes=(3,))
     with torch.no_grad():
@@ -213,6 +233,7 @@ def test_what_cannot_be_is_an_error_with_its_value(ids):
         ({"free_bits": -0.1}, "free_bits=-0.1"),
         ({"token_dropout": 1.0}, "token_dropout=1.0"),
         ({"d_model": 18, "heads": 4, "decoder": "gru"}, "d_model=18 does not divide into 4 heads"),
+        ({"heads": 0}, "d_model=16 does not divide into 0 heads"),
     ):
         with pytest.raises(ValueError, match=said):
             build(**keywords)

@@ -34,8 +34,11 @@ def blockwise_attention(
 
 
 class _Blockwise(torch.autograd.Function):
+    """The arithmetic of `blockwise_attention`, whose query comes scaled."""
+
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, table: Tensor, dropped_share: float) -> Tensor:
+        """What `blockwise_attention` returns; each block's weights, and which were kept, wait for `backward`."""
         batch, heads, length, size = query.shape
         # Laid out as (B, T, H, K), so that a token's heads are joined without a copy.
         result = query.new_empty(batch, length, heads, size).transpose(1, 2)
@@ -56,6 +59,7 @@ class _Blockwise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradient of the result, (B, H, T, K) -> those of query, key, value and table; None for the share."""
         query, key, value, table, result, *kept = ctx.saved_tensors
         heads, size = query.shape[1], query.shape[3]
         to_query, to_key, to_value, to_table = (torch.zeros_like(x) for x in (query, key, value, table))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from midifactory.models.interface import Conditions, Output, SequenceModel
+from midifactory.models.vae import VAE
 from midifactory.targets import load_class
 
 
@@ -21,7 +22,7 @@ class Ensemble(SequenceModel):
     The average of the members' probabilities is what is evaluated and composed with (a deep ensemble, Lakshminarayanan
     et al. 2017). In training every row goes to one member, drawn anew each time, so that an epoch costs as much as that
     of one model: `data.batch_size` is to be at least `members`, and the epochs as many times as many. Evaluation costs
-    `members` times one model's. Raises ValueError for less than one member, and whatever the members raise.
+    `members` times one model's. Raises ValueError for less than one member and for VAEs, and what the members raise.
     """
 
     def __init__(self, vocab_size: int, member: str, members: int = 4, **keywords: Any):
@@ -29,6 +30,8 @@ class Ensemble(SequenceModel):
         if members < 1:
             raise ValueError(f"members={members}: must be at least 1")
         kind = load_class(member, SequenceModel, "model.member")
+        if issubclass(kind, VAE):
+            raise ValueError(f"member={member}: each would draw a latent of its own; train one alone, with model=vae")
         self.members = nn.ModuleList(kind(vocab_size=vocab_size, **keywords) for _ in range(members))
         self.vocab_size, self.context = vocab_size, self._all()[0].context
 
@@ -52,17 +55,20 @@ class Ensemble(SequenceModel):
         return Output(nats.logsumexp(0) - math.log(len(outputs)), None if state is None else [o.state for o in outputs])
 
     def _by_rows(self, ids: Tensor, conditions: Conditions | None) -> Output:
-        order = torch.randperm(len(ids), device=ids.device)  # since a batch's rows come by length
-        logits, losses = [], dict[str, Tensor]()
-        parts = order.tensor_split(len(self.members))
-        for member, rows in zip(self._all(), parts, strict=True):
+        # By chance, since a batch's rows come by length. It also says who goes short where rows do not divide.
+        count, members = len(ids), self._all()
+        places = torch.randperm(-(-count // len(members)) * len(members), device=ids.device)
+        order, logits, losses = list[Tensor](), list[Tensor](), dict[str, Tensor]()
+        for member, part in zip(members, places.view(len(members), -1), strict=True):
+            rows = part[part < count]
             if not len(rows):
                 continue
             output = member(ids[rows], None, _select(conditions, rows))
+            order.append(rows)
             logits.append(output.logits)
             for name, loss in output.losses.items():
-                losses[name] = losses.get(name, loss.new_zeros(())) + loss * len(rows) / len(ids)
-        return Output(torch.cat(logits)[order.argsort()], losses=losses)
+                losses[name] = losses.get(name, loss.new_zeros(())) + loss * len(rows) / count
+        return Output(torch.cat(logits)[torch.cat(order).argsort()], losses=losses)
 
     def _all(self) -> Sequence[SequenceModel]:
         return list(self.members)  # type: ignore[arg-type]

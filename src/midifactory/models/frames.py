@@ -12,21 +12,21 @@ P pitches, R pitches that intervals are counted from.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from midifactory.models.inputs import TokenInput
-from midifactory.models.interface import Conditions, Output, PlaceReader, SequenceModel, dropout
+from midifactory.models.interface import Conditions, Output, PlaceReader, SequenceModel, check_length, dropout
 from midifactory.models.layers import FeedForward
 from midifactory.models.transformer import KeyValueCache, Transformer, xavier
 
 _FIRST_CAPACITY = 256  # frames that a cache has room for at first
 
 
-class FramePlaces(PlaceReader):
+class FramePlaces(PlaceReader, Protocol):
     """A reader of places that knows frames.
 
     frame: K. frame_features: M, the last ones. The first R = `references` features are pitches, 0 .. P - 1, or more
@@ -58,7 +58,7 @@ class FrameState:
 class FrameTransformer(SequenceModel):
     """For `tokenizer=voice_grid`, whose places it needs.
 
-    Pieces are read whole: `context` is None, the keyword of that name the most tokens that a row may have. heads and
+    Pieces are read whole: `context` is None, the keyword of that name the most cells that a row may have. heads and
     layers are those of the Transformer over frames, d_model and dropout its and the cells'. cell_layers: feed-forwards
     for each cell. feature_dropout: the share of places that a position is not told of in training. condition_sizes and
     latent_size are those of TokenInput. A row may begin with one special token (BOS) and then holds cells; what follows
@@ -88,7 +88,10 @@ class FrameTransformer(SequenceModel):
             raise ValueError("it needs a grid of voices; set tokenizer=voice_grid and model.musical_embeddings=true")
         if condition_mode != "added":
             raise ValueError(f"condition_mode={condition_mode}: frames take no prefix; set it to added")
+        if not 0 <= feature_dropout < 1:
+            raise ValueError(f"feature_dropout={feature_dropout}: must be at least 0 and below 1")
         self.vocab_size, self.context, self.dropout = vocab_size, None, dropout
+        self.longest = context
         self.reader: FramePlaces = places
         split = len(places.sizes) - places.frame_features
         # Its table of one token is the frame that stands before the first one.
@@ -140,6 +143,9 @@ class FrameTransformer(SequenceModel):
         frame, column = self.reader.frame, torch.arange(length, device=ids.device)
         before = (ids[:, 0] >= self.reader.first_cell).long() - 1 if state is None or state.read is None else state.read
         read = before[:, None] + 1 + column  # (B, T) cells that are read
+        # The trunk would count frames, and a cache that grows would lead beyond its positions.
+        tokens = int(read[:, -1].max())
+        check_length(tokens, self.longest, "context", f"give fewer, or set model.context={tokens} and train anew")
         first = -read[:, 0] % frame  # (B,) the column that begins a frame
         if state is not None and bool((first != first[0]).any()):
             raise ValueError("the rows of one state must all begin with BOS, or all without")

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+PAD = 0  # the id of padding in every tokenizer
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -94,7 +96,7 @@ class SequenceModel(nn.Module, ABC):
                 nn.init.zeros_(module.bias)
 
 
-def causal_check(size: int, limit: int, name: str, remedy: str) -> None:
+def check_length(size: int, limit: int, name: str, remedy: str) -> None:
     """Raise ValueError when `size` tokens exceed the `limit` that a model or cache was made for."""
     if size > limit:
         raise ValueError(f"{size} tokens exceed the {name} of {limit}; {remedy}")

@@ -66,6 +66,6 @@ def _activate(x: Tensor, gated: bool) -> Tensor:
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """F.linear of x (B, D); for a single row as the product of a matrix and a vector, which is faster on a CPU."""
-    if len(x) > 1:
+    if len(x) > 1 or x.dtype != weight.dtype:  # of the two, autocast on a CPU knows F.linear alone
         return F.linear(x, weight, bias)
     return (torch.mv(weight, x[0]) if bias is None else torch.addmv(bias, weight, x[0]))[None]

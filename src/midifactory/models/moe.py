@@ -3,7 +3,7 @@
 Shazeer et al. 2017; Lepikhin et al. 2020 (GShard) for the capacity and the normalised weights of several experts; Fedus
 et al. 2021 (Switch) for one expert and the balance loss; Zoph et al. 2022 (ST-MoE) for the router's z-loss.
 
-Legend: B rows, T tokens, D d_model, E experts, k experts of each token.
+Legend: B rows, T tokens, D d_model, E experts, k experts of each token, N real tokens.
 """
 
 import math
@@ -11,15 +11,24 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class Routing(NamedTuple):
-    """chosen: (B, T, k) int64, the best expert first. The losses of one layer, not weighted; 0 outside training."""
+    """chosen: (B, T, k) int64, the best expert first. scores: (B, T, E), the router's logits, in single precision."""
 
     chosen: Tensor
-    balance_loss: Tensor
-    z_loss: Tensor
+    scores: Tensor
+
+
+def router_losses(routing: Routing, real: Tensor) -> tuple[Tensor, Tensor]:
+    """The balance loss and the z-loss of one layer, not weighted, over the `real` (B, T) tokens."""
+    chosen, scores = routing.chosen[real], routing.scores[real]  # (N, k), (N, E)
+    count = scores.shape[-1]
+    shares = chosen.flatten().bincount(minlength=count) / chosen.numel()  # (E,)
+    balance = count * (shares * scores.softmax(-1).mean(0)).sum()  # Fedus et al. 2021, eq. 4
+    return balance, scores.logsumexp(-1).square().mean()  # Zoph et al. 2022, eq. 5
 
 
 class Experts(nn.Module):
@@ -43,9 +52,10 @@ class Experts(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Routing]:
         """x (B, T, D) -> (B, T, D), and which way its tokens went."""
         width, count = x.shape[-1], len(self.experts)
-        logits = self.router(x).float()  # (B, T, E)
-        probabilities = logits.softmax(-1)
-        weights, chosen = probabilities.topk(self.per_token, -1)  # (B, T, k)
+        # Routers need single precision, also where the rest is in half (Fedus et al. 2021, 2.4).
+        with torch.autocast(x.device.type, enabled=False):
+            scores = F.linear(x.float(), self.router.weight.float())  # (B, T, E)
+        weights, chosen = scores.softmax(-1).topk(self.per_token, -1)  # (B, T, k)
         if self.per_token > 1:
             weights = weights / weights.sum(-1, keepdim=True)
         expert = chosen
@@ -63,24 +73,16 @@ class Experts(nn.Module):
         back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
         y = torch.cat([*done, torch.zeros_like(left)]).index_select(0, back)  # (B T k, D)
         y = (y.view(*chosen.shape, width) * weights[..., None].to(y.dtype)).sum(2)  # (B, T, D)
-        return y, self._routing(chosen, logits, probabilities)
+        return y, Routing(chosen, scores)
 
     def _beyond_capacity(self, chosen: Tensor) -> Tensor:
         """(B, T, k) bool: choices whose expert is full with earlier ones of the row."""
         assert self.capacity_factor is not None
         count, choices = len(self.experts), chosen.shape[1] * self.per_token
         capacity = math.ceil(self.capacity_factor * choices / count)
-        taken = nn.functional.one_hot(chosen.flatten(1), count)  # (B, T k, E)
+        taken = F.one_hot(chosen.flatten(1), count)  # (B, T k, E)
         before = (taken.cumsum(1) - taken).gather(2, chosen.flatten(1)[..., None])  # (B, T k, 1)
         return (before >= capacity).view(chosen.shape)
-
-    def _routing(self, chosen: Tensor, logits: Tensor, probabilities: Tensor) -> Routing:
-        if not self.training:
-            return Routing(chosen, logits.new_zeros(()), logits.new_zeros(()))
-        count = len(self.experts)
-        shares = chosen.flatten().bincount(minlength=count) / chosen.numel()  # (E,)
-        balance = count * (shares * probabilities.flatten(0, 1).mean(0)).sum()  # Fedus et al. 2021, eq. 4
-        return Routing(chosen, balance, logits.logsumexp(-1).square().mean())  # Zoph et al. 2022, eq. 5
 
     def step(self) -> Callable[[Tensor], Tensor]:
         """`forward` as a function of x (B, D)."""

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from midifactory.models.interface import SequenceModel
+from midifactory.models.moe import Experts
 
 PITCHES = 128
 # The order in which a note is foretold; its offset follows from its time delta.
@@ -33,7 +34,8 @@ class NoteModel(nn.Module):
     trunk: a model of PITCHES tokens that has `trunk(x, state)`; its token table embeds pitches, its head foretells
     them. bins: K. `levels` (4, K), part of the weights' state: the values of duration, offset, time delta and velocity
     that it tells apart, rising, inf where there are fewer than K; a number counts as the level that is nearest.
-    Raises ValueError where the trunk has other tokens, or cannot be given embedded inputs.
+    Raises ValueError where the trunk has other tokens, cannot be given embedded inputs, or is a mixture of experts,
+    whose losses would be lost.
     """
 
     levels: Tensor
@@ -44,6 +46,8 @@ class NoteModel(nn.Module):
         super().__init__()
         if not hasattr(trunk, "trunk") or trunk.vocab_size != PITCHES:
             raise ValueError(f"{type(trunk).__name__} takes no note features; set model=gru, lstm or transformer")
+        if any(isinstance(module, Experts) for module in trunk.modules()):
+            raise ValueError(f"{type(trunk).__name__} with experts takes no note features; set model.experts=0")
         self.trunk = trunk
         self.instruments = instruments
         width = self.trunk.inputs.tokens.embedding_dim

@@ -4,6 +4,7 @@ Legend: B rows, T new tokens, C prefix positions, D d_model, R hidden size, H at
 S attention span, M remembered positions (M <= S).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -61,7 +62,7 @@ class Recurrent(SequenceModel):
         attention_heads: int = 0,
         attention_span: int = 256,
         places: PlaceReader | None = None,
-        condition_sizes: tuple[int, ...] = (),
+        condition_sizes: Sequence[int] = (),
         condition_mode: Literal["added", "prefix"] = "added",
         latent_size: int = 0,
     ):

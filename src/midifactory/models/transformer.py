@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from midifactory.models.attention import Attention
 from midifactory.models.inputs import TokenInput
-from midifactory.models.interface import Conditions, Output, PlaceReader, SequenceModel, causal_check, dropout
+from midifactory.models.interface import PAD, Conditions, Output, PlaceReader, SequenceModel, check_length, dropout
 from midifactory.models.layers import (
     FEED_FORWARDS,
     NORMS,
@@ -27,7 +27,7 @@ from midifactory.models.layers import (
     make_norm,
     norm_step,
 )
-from midifactory.models.moe import Experts, Routing
+from midifactory.models.moe import Experts, Routing, router_losses
 from midifactory.models.positions import POSITIONS, Positions, Span
 
 INITIALISATIONS = ("gpt2", "xavier")
@@ -106,8 +106,8 @@ class Transformer(SequenceModel):
     bias: of linear layers and LayerNorms. embedding_dropout, residual_dropout: None for `dropout`; attention_dropout
     is apart from it. activation_checkpointing: compute a block anew in the backward pass instead of keeping what it
     computed (Chen et al. 2016). experts: 0 for a plain feed-forward; the keywords after it are those of a mixture
-    (models/moe.py), whose losses come weighted and summed over the layers, in training alone; padding at the end of
-    rows is routed and counted like music. The last four keywords are those of TokenInput.
+    (models/moe.py), whose losses come weighted and summed over the layers, in training alone; padding is routed like
+    music, but not counted there. The last four keywords are those of TokenInput.
 
     Raises ValueError where sizes do not fit together, for unknown options, and for more tokens than `context`.
     """
@@ -160,17 +160,18 @@ class Transformer(SequenceModel):
                 raise ValueError(f"{name}={value}: unknown; choose one of {', '.join(known)}")
         d_ff = default_width(d_model, feed_forward) if d_ff is None else d_ff
         sizes = {"d_model": d_model, "layers": layers, "d_ff": d_ff, "context": context, "max_distance": max_distance}
-        for name, size in sizes.items():
+        for name, size in (*sizes.items(), ("rotary_base", rotary_base)):
             if size is not None and size < 1:
                 raise ValueError(f"{name}={size}: must be at least 1")
         for name, share in (
+            ("dropout", dropout),
             ("embedding_dropout", embedding_dropout),
             ("residual_dropout", residual_dropout),
             ("attention_dropout", attention_dropout),
         ):
             if not 0 <= share < 1:
                 raise ValueError(f"{name}={share}: must be at least 0 and below 1")
-        _check_heads(d_model, heads, kv_heads, positions)
+        check_heads(d_model, heads, kv_heads, positions)
         _check_experts(experts, experts_per_token, capacity_factor)
         self.vocab_size, self.context, self.heads, self.kv_heads = vocab_size, context, heads, kv_heads
         self.embedding_dropout, self.activation_checkpointing = embedding_dropout, activation_checkpointing
@@ -203,7 +204,7 @@ class Transformer(SequenceModel):
 
     def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> KeyValueCache:
         """An empty cache; capacity at most `context`."""
-        causal_check(capacity, self.context, "context", "ask for a smaller capacity")
+        check_length(capacity, self.context, "context", "ask for a smaller capacity")
         like, prefix = self.inputs.tokens.weight, self.inputs.prefix_length
         shape = (batch_size, self.kv_heads, prefix + capacity, like.shape[1] // self.heads)
         keys, values = ([like.new_zeros(shape) for _ in self.blocks] for _ in range(2))
@@ -224,21 +225,21 @@ class Transformer(SequenceModel):
         if routings:
             output.statistics["experts"] = torch.stack([routing.chosen for routing in routings])[:, :, -ids.shape[1] :]
         if routings and self.training:
+            real = torch.ones_like(routings[0].chosen[..., 0], dtype=torch.bool)  # (B, C + T)
+            real[:, -ids.shape[1] :] = ids != PAD
+            balance, z = zip(*(router_losses(routing, real) for routing in routings), strict=True)
             output.losses = {
-                "balance_loss": self.balance_loss * torch.stack([routing.balance_loss for routing in routings]).sum(),
-                "router_z_loss": self.router_z_loss * torch.stack([routing.z_loss for routing in routings]).sum(),
+                "balance_loss": self.balance_loss * torch.stack(balance).sum(),
+                "router_z_loss": self.router_z_loss * torch.stack(z).sum(),
             }
         return output
 
     def trunk(self, x: Tensor, state: KeyValueCache | None = None) -> tuple[Tensor, KeyValueCache | None]:
         """Inputs (B, T, D), embedded -> what the head reads, (B, T, D), and the cache: for models around this one.
 
-        Raises ValueError in training with a mixture of experts, whose losses would be lost.
+        The losses of a mixture of experts are not handed out: it cannot be trained in this way.
         """
-        x, routings = self._read(x, state, None)
-        if routings and self.training:
-            raise ValueError("a mixture of experts can be trained on tokens alone; set model.experts=0")
-        return x, state
+        return self._read(x, state, None)[0], state
 
     @torch.no_grad()
     def attention_maps(self, ids: Tensor, conditions: Conditions | None = None) -> list[Tensor]:
@@ -265,9 +266,9 @@ class Transformer(SequenceModel):
         end = start + new + (prefix.shape[1] if prefix is not None else 0)
         tokens = end - self.inputs.prefix_length
         if state is not None:
-            causal_check(tokens, state.capacity, "cache", "ask new_state for a greater capacity")
+            check_length(tokens, state.capacity, "cache", "ask new_state for a greater capacity")
         else:
-            causal_check(tokens, self.context, "context", f"give fewer, or set model.context={tokens} and train anew")
+            check_length(tokens, self.context, "context", f"give fewer, or set model.context={tokens} and train anew")
         padding = state.padding if state is not None else None
         added = self.positions.added(start, end, padding, x.device)
         x = x if added is None else x + added
@@ -315,7 +316,8 @@ def xavier(module: nn.Module) -> None:
             nn.init.xavier_uniform_(part.weight)
 
 
-def _check_heads(d_model: int, heads: int, kv_heads: int, positions: str) -> None:
+def check_heads(d_model: int, heads: int, kv_heads: int, positions: str) -> None:
+    """Raise ValueError where the width does not divide into heads, or these into groups."""
     even, factor = (" of an even size", "2 x ") if positions == "rotary" else ("", "")
     if heads < 1 or d_model % heads or (even and (d_model // heads) % 2):
         raise ValueError(

@@ -13,13 +13,12 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from midifactory.models.attention import Attention
 from midifactory.models.inputs import TokenInput
-from midifactory.models.interface import Conditions, Output, PlaceReader, SequenceModel, dropout
+from midifactory.models.interface import PAD, Conditions, Output, PlaceReader, SequenceModel, dropout
 from midifactory.models.layers import FeedForward
 from midifactory.models.positions import Span, rotary_table
 from midifactory.models.recurrent import Recurrent
-from midifactory.models.transformer import Block, Transformer
+from midifactory.models.transformer import Block, Transformer, check_heads
 
-_PAD = 0  # MidiTok's first special token; a row that ends in it is padded there
 Kind = Literal["transformer", "lstm", "gru"]
 _KINDS = ("transformer", "lstm", "gru")
 # The noise of a new posterior is a seventh of the prior's: at the prior's own the decoder would learn to ignore it.
@@ -104,12 +103,12 @@ class VAE(SequenceModel):
             "condition_sizes": condition_sizes,
             "condition_mode": condition_mode,
             "latent_size": latent_size,
-            **(decoder_options or {}),
         }
+        options = decoder_options or {}
         self.decoder: SequenceModel = (
-            Transformer(vocab_size, heads=heads, context=context, **shared)
+            Transformer(vocab_size, **{**shared, "heads": heads, "context": context, **options})
             if decoder == "transformer"
-            else Recurrent(vocab_size, cell=decoder, **shared)
+            else Recurrent(vocab_size, **{**shared, "cell": decoder, **options})
         )
         self.decoder.inputs.token_dropout = token_dropout
         self.vocab_size, self.context, self.latent_size = vocab_size, self.decoder.context, latent_size
@@ -126,10 +125,10 @@ class VAE(SequenceModel):
 
     def encode(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Segments (B, T) -> mean and log variance of their posteriors, (B, Z) each."""
-        real = (ids != _PAD).flip(1).cumsum(1).flip(1) > 0  # (B, T): a 0 before the end is a token
-        after = torch.cat([ids[:, 1:], ids.new_full((len(ids), 1), _PAD)], 1)
+        real = (ids != PAD).flip(1).cumsum(1).flip(1) > 0  # (B, T): a 0 before the end is a token
+        after = torch.cat([ids[:, 1:], ids.new_full((len(ids), 1), PAD)], 1)
         inputs = self.encoder_inputs
-        following = inputs.tokens(after) * (after != _PAD)[..., None]
+        following = inputs.tokens(after) * (after != PAD)[..., None]
         # What follows a place is what the decoder will ask there.
         x = inputs(ids, inputs.start(len(ids))) + self.next_token(following)  # (B, T, D)
         written = self.written(self.encoder(x, real)) * real[..., None]  # (B, T, Z)
@@ -159,8 +158,8 @@ class VAE(SequenceModel):
         latent = mean + noise * (0.5 * log_variance).exp()
         labels = conditions.labels if conditions is not None else None
         output = self.decoder(ids, None, Conditions(labels, latent))
-        divergence = kl_nats(mean, log_variance)  # (B, Z)
-        costly = divergence.mean(0).clamp(min=self.free_bits).sum() * len(ids) / (ids != _PAD).sum().clamp(min=1)
+        divergence = kl_nats(mean.float(), log_variance.float())  # (B, Z)
+        costly = divergence.mean(0).clamp(min=self.free_bits).sum() * len(ids) / (ids != PAD).sum().clamp(min=1)
         output.losses["kl"] = self.kl_weight * self._share * costly
         output.statistics["kl_nats"] = divergence.sum(1)
         return output
@@ -171,11 +170,7 @@ class TransformerEncoder(nn.Module):
 
     def __init__(self, d_model: int, layers: int, heads: int, dropout: float):
         super().__init__()
-        if d_model % heads or (d_model // heads) % 2:
-            raise ValueError(
-                f"d_model={d_model} does not divide into {heads} heads of an even size; "
-                "set model.d_model to a multiple of 2 x model.heads"
-            )
+        check_heads(d_model, heads, heads, "rotary")
         self.width, self.head_size = d_model, d_model // heads
         self.blocks = nn.ModuleList(
             Block(
