@@ -98,6 +98,12 @@ def test_music_is_tracks_of_pitch_duration_and_offset(files, model_type):
             assert type(offset) is float
 
 
+@pytest.mark.parametrize(("n_units", "heads"), [(64, 4), (100, 5), (90, 5), (34, 1), (6, 1)])
+def test_a_transformer_has_heads_that_its_units_divide_into(n_units, heads):
+    manager = djai.ModelManager(**SMALL | {"n_units": n_units}, model_type="transformer")
+    assert manager.model.trunk.heads == heads
+
+
 def test_seeds_repeat(files, fitted):
     manager, history = fitted
     again = djai.ModelManager(**SMALL)

@@ -85,7 +85,7 @@ def write_midi(tracks: Sequence[Notes], path: str | os.PathLike[str]) -> None:
 
 
 class History(Callback):
-    """What `fit` returns. `history`: name -> one number for each epoch, its mean over all training notes.
+    """What `fit` returns. `history`: name -> one number for each epoch, the mean of its batches.
 
     "loss" is what was minimised, the weighted sum of the others: "pitch_loss", "duration_loss", "offset_loss",
     "time_delta_loss", "velocity_loss" and "track_loss", each in nats.
@@ -154,7 +154,9 @@ class ModelManager:
         self._config = _MODELS[model_type] | {"d_model": n_units, "layers": n_layers, "dropout": dropout}
         if model_type == "transformer":
             length = sequence_length_i + sequence_length_o
-            self._config |= {"heads": max(1, n_units // _UNITS_PER_HEAD), "context": length}
+            most = max(1, n_units // _UNITS_PER_HEAD)
+            heads = next((count for count in range(most, 1, -1) if n_units % (2 * count) == 0), 1)  # of an even size
+            self._config |= {"heads": heads, "context": length}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model: NoteModel = build_note_model(self._config, self.codec)

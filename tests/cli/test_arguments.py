@@ -254,6 +254,7 @@ def test_conditions_that_are_no_free_text():
     [
         ("train", "conditions.key=C major", "train takes the names of what the model is told: conditions=[key]"),
         ("prepare", "conditions.key=C", "conditions=[key]"),
+        ("vary", "conditions.key=C", "vary takes no conditions; leave it out"),
         ("all", "conditions.key=C major", "all takes generate.conditions.key=C major"),
         ("generate", "generate.conditions.key=C", "generate takes conditions.key=C"),
     ],

@@ -16,7 +16,7 @@ from midifactory.training.checkpoint import WholeFileCheckpointIO
 from .conftest import TINY, Outcome, write_folder, write_midi
 
 
-def refused(outcome: Outcome, *parts: str, code: int = 2) -> None:
+def assert_refused(outcome: Outcome, *parts: str, code: int = 2) -> None:
     """One line on stderr beside progress bars, with all of `parts`, and no traceback anywhere."""
     assert outcome.code == code, outcome
     assert outcome.message.startswith("midifactory: "), outcome
@@ -38,15 +38,17 @@ def left_behind(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("command", ["train", "prepare", "analyze", "all"])
 def test_a_folder_that_is_not_there(here, tmp_path, command):
-    refused(here(command, "data=folder", "data.root=no_such"), "data.root=no_such", "does not exist", "name a folder")
-    refused(here(command, "no_such"), "'no_such'", "an existing folder")
+    assert_refused(
+        here(command, "data=folder", "data.root=no_such"), "data.root=no_such", "does not exist", "name a folder"
+    )
+    assert_refused(here(command, "no_such"), "'no_such'", "an existing folder")
     assert left_behind(tmp_path) == set()
 
 
 def test_a_folder_without_midi(here, tmp_path):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a")
-    refused(here("train", "texts", *TINY), "data.root=texts", ".mid")
+    assert_refused(here("train", "texts", *TINY), "data.root=texts", ".mid")
     assert left_behind(tmp_path) == set()
 
 
@@ -54,19 +56,20 @@ def test_a_folder_with_broken_files_only(here, tmp_path):
     (tmp_path / "broken").mkdir()
     for number in range(4):
         (tmp_path / "broken" / f"{number}.mid").write_bytes(b"MThd\0\0")
-    refused(here("train", "broken", *TINY), "none of the 4 MIDI files", "data.root=broken", "add files")
+    assert_refused(here("train", "broken", *TINY), "none of the 4 MIDI files", "data.root=broken", "add files")
     assert left_behind(tmp_path) == set()
 
 
 def test_a_folder_with_too_few_pieces(here, tmp_path):
     write_folder(tmp_path / "two", 2)
-    refused(here("train", "two", *TINY), "2 pieces", "at least 3", "add MIDI files")
+    assert_refused(here("train", "two", *TINY), "2 pieces", "at least 3", "add MIDI files")
 
 
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
         (["model.heads=3"], ["d_model=32", "3 heads", "model.d_model"]),
+        (["model.kv_heads=8"], ["kv_heads=8", "heads=4", "set model.kv_heads to one of 1, 2, 4"]),
         (["data.segment.length=0"], ["data.segment.length=0", "above 0", "16"]),
         (["data.segment.unit=hours"], ["data.segment.unit=hours", "seconds, bars, tokens"]),
         (["data.batch_size=0"], ["data.batch_size=0", "at least 1"]),
@@ -77,12 +80,14 @@ def test_a_folder_with_too_few_pieces(here, tmp_path):
         (["schedule=stable_decay", "schedule.decay_share=2"], ["schedule.decay_share=2", "at most 1"]),
         (["trainer.max_epochs=-1"], ["schedule=cosine", "trainer.max_epochs", "schedule=constant"]),
         (["loss.type_weights={Pich: 2}"], ["loss.type_weights", "'Pich'", "Pitch", "Velocity"]),
+        (["loss.type_weights=[2]"], ["loss.type_weights=[2]", "such as {Pitch: 2}"]),
         (["loss.label_smoothing=1"], ["loss.label_smoothing=1", "below 1"]),
         (["callbacks=ema", "callbacks.ema.decay=2"], ["callbacks.ema.decay=2", "0.999"]),
         (["data.fractions=[1,1,1]"], ["fractions", "1"]),
         (["trainer.precision=17"], ["trainer", "17"]),
         (["trainer.accelerator=tpu2"], ["trainer.accelerator=tpu2", "cpu", "mps"]),
         (["seed=-1"], ["seed=-1", "at least 0"]),
+        (["seed=4294967296"], ["seed=4294967296", "below 4294967296"]),
         (["tokenizer.scheme=Octuple"], ["tokenizer.scheme=Octuple", "REMI"]),
         (["nonsense.key=3"], ["nonsense.key", "+nonsense.key="]),
         (["model.d_modle=3"], ["model.d_modle"]),
@@ -91,7 +96,7 @@ def test_a_folder_with_too_few_pieces(here, tmp_path):
 )
 def test_settings_of_a_training(here, tmp_path, arguments, parts):
     write_folder(tmp_path / "my_midis", 4)
-    refused(here("train", "my_midis", *TINY, *arguments), *parts)
+    assert_refused(here("train", "my_midis", *TINY, *arguments), *parts)
     assert not {"best.ckpt", "last.ckpt", "result.json"} & left_behind(tmp_path)
 
 
@@ -105,18 +110,18 @@ def test_an_unknown_choice_lists_the_choices(here):
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has MPS")
 def test_an_accelerator_that_is_not_here(here):
-    refused(here("train", "trainer.accelerator=mps"), "trainer.accelerator=mps", "available:", "cpu")
-    refused(here("generate", "device=mps", "checkpoint=none.ckpt"), "")
+    assert_refused(here("train", "trainer.accelerator=mps"), "trainer.accelerator=mps", "available:", "cpu")
+    assert_refused(here("generate", "device=mps", "checkpoint=none.ckpt"), "")
     if not torch.cuda.is_available():
-        refused(here("train", "accelerator=gpu"), "trainer.accelerator=gpu", "available:", "cpu")
+        assert_refused(here("train", "accelerator=gpu"), "trainer.accelerator=gpu", "available:", "cpu")
 
 
 def test_resuming_what_is_not_there(here, tmp_path):
-    refused(here("train", "resume=latest"), "resume=latest", "train first")
-    refused(here("train", "resume=nonsense"), "resume=nonsense", "resume=latest", "outputs/train")
+    assert_refused(here("train", "resume=latest"), "resume=latest", "train first")
+    assert_refused(here("train", "resume=nonsense"), "resume=nonsense", "resume=latest", "outputs/train")
     (tmp_path / "file.ckpt").write_bytes(b"x")
-    refused(here("train", "resume=file.ckpt"), "resume=file.ckpt", "resume=latest")
-    refused(here("train", "-m", "resume=latest", "seed=1,2"), "resume=latest", "-m")
+    assert_refused(here("train", "resume=file.ckpt"), "resume=file.ckpt", "resume=latest")
+    assert_refused(here("train", "-m", "resume=latest", "seed=1,2"), "resume=latest", "-m")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +140,7 @@ def test_resuming_what_is_not_there(here, tmp_path):
 def test_resuming_with_other_settings(studio, in_studio, override, parts):
     (run,) = (studio / "outputs" / "train").iterdir()
     before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
-    refused(in_studio("train", f"resume={run}", override), "resume=", *parts)
+    assert_refused(in_studio("train", f"resume={run}", override), "resume=", *parts)
     assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
 
 
@@ -145,11 +150,13 @@ def test_resuming_with_other_settings(studio, in_studio, override, parts):
         ("optimizer.lr=abc", ("'lr': 'abc'", "conf/optimizer")),
         ("optimizer.lr=-1", ("'lr': -1", "conf/optimizer")),
         ("trainer.max_epochs=0", ("trainer.max_epochs=0", "1 or more")),
+        ("trainer.precision=bf16-mixed", ("trainer.precision=bf16-mixed", "set optimizer.fused=false")),
     ],
 )
 def test_a_training_that_cannot_be(here, tmp_path, override, parts):
     write_folder(tmp_path / "midi")
-    refused(here("train", "midi", *TINY, override), *parts)
+    for command in ("train", "all"):
+        assert_refused(here(command, "midi", *TINY, override), *parts)
     assert left_behind(tmp_path) == set()
 
 
@@ -159,7 +166,9 @@ def test_a_run_is_not_resumed_with_other_pieces(tmp_path, here):
     assert here("train", "midi", *TINY).code == 0
     write_midi(tmp_path / "midi" / "new.mid", 77)
     for _ in range(2):
-        refused(here("train", "resume=latest", "trainer.max_epochs=3"), "were added, removed or put", "start anew")
+        assert_refused(
+            here("train", "resume=latest", "trainer.max_epochs=3"), "were added, removed or put", "start anew"
+        )
     (tmp_path / "midi" / "new.mid").unlink()
     assert here("train", "resume=latest", "trainer.max_epochs=2").code == 0
 
@@ -168,7 +177,7 @@ def test_a_refused_resume_does_not_change_what_the_next_one_does(tmp_path, here)
     write_folder(tmp_path / "my_midis", 4)
     assert here("train", "my_midis", *TINY, "trainer.max_epochs=1").code == 0
     (run,) = (tmp_path / "outputs" / "train").iterdir()
-    refused(here("train", "resume=latest", "model.d_model=64"), "model.d_model is 32")
+    assert_refused(here("train", "resume=latest", "model.d_model=64"), "model.d_model is 32")
     done = here("train", "resume=latest", "trainer.max_epochs=3")
     assert done.code == 0, done
     assert json.loads((run / "result.json").read_text())["epochs"] == 3
@@ -229,7 +238,7 @@ def test_a_refused_resume_does_not_change_what_the_next_one_does(tmp_path, here)
 )
 def test_wishes_of_a_composition(studio, in_studio, bad_files, arguments, parts):
     before = left_behind(studio)
-    refused(in_studio("generate", "audio=false", "piano_roll=false", *arguments), *parts)
+    assert_refused(in_studio("generate", "audio=false", "piano_roll=false", *arguments), *parts)
     assert left_behind(studio) == before
 
 
@@ -266,9 +275,9 @@ def bad_files(studio):
 
 
 def test_a_checkpoint_runs_no_code(studio, in_studio, bad_files):
-    refused(in_studio("generate", "evil.ckpt"), "os.system", "SequenceModel")
-    refused(in_studio("generate", "evil_class.ckpt"), "subprocess.Popen", "SequenceModel")
-    refused(in_studio("generate", "pickle.ckpt"), "pickle.ckpt")
+    assert_refused(in_studio("generate", "evil.ckpt"), "os.system", "SequenceModel")
+    assert_refused(in_studio("generate", "evil_class.ckpt"), "subprocess.Popen", "SequenceModel")
+    assert_refused(in_studio("generate", "pickle.ckpt"), "pickle.ckpt")
     assert not list(studio.rglob("exploded"))
 
 
@@ -284,10 +293,10 @@ def test_a_replay_names_only_what_a_replay_may(studio, in_studio):
     ):
         record["settings"]["style"] = style
         (studio / "evil.json").write_text(json.dumps(record))
-        refused(in_studio("generate", "evil.json"), f"style._target_={style['_target_']}")
+        assert_refused(in_studio("generate", "evil.json"), f"style._target_={style['_target_']}")
     for broken in ({}, {"bars": 1}, [], None, 3):
         (studio / "evil.json").write_text(json.dumps(record | {"settings": broken}))
-        refused(in_studio("generate", "evil.json"), "replay=evil.json")
+        assert_refused(in_studio("generate", "evil.json"), "replay=evil.json")
     assert not list(studio.rglob("exploded"))
 
 
@@ -300,13 +309,13 @@ def test_a_replay_of_changed_files_is_refused(studio, in_studio, tmp_path):
     done = in_studio("generate", str(own), str(tmp_path / "p.mid"), "prompt_bars=1", "bars=1", *silent)
     (record,) = (line.split("replay")[1].strip() for line in done.out.splitlines() if "  replay" in line)
     write_midi(tmp_path / "p.mid", 4)
-    refused(in_studio("generate", record, *silent), "p.mid", "changed since", "put the old file back")
+    assert_refused(in_studio("generate", record, *silent), "p.mid", "changed since", "put the old file back")
     (tmp_path / "p.mid").unlink()
-    refused(in_studio("generate", record, *silent), "p.mid")
+    assert_refused(in_studio("generate", record, *silent), "p.mid")
     write_midi(tmp_path / "p.mid", 3)
     content = torch.load(own, weights_only=True)
     torch.save(content | {"epoch": 77}, own)
-    refused(in_studio("generate", record, *silent), "own.ckpt", "changed since", "put the old one back")
+    assert_refused(in_studio("generate", record, *silent), "own.ckpt", "changed since", "put the old one back")
 
 
 def test_ctrl_c_while_composing(studio, in_studio, monkeypatch):
@@ -315,7 +324,7 @@ def test_ctrl_c_while_composing(studio, in_studio, monkeypatch):
 
     before = left_behind(studio)
     monkeypatch.setattr(generate_module, "compose", interrupt)
-    refused(in_studio("generate", "bars=1"), "interrupted", code=130)
+    assert_refused(in_studio("generate", "bars=1"), "interrupted", code=130)
     assert left_behind(studio) == before
 
 
@@ -329,7 +338,7 @@ def no_space(*arguments, **_):
 def test_a_full_disk_while_composing(in_studio, studio, monkeypatch):
     before = left_behind(studio)
     monkeypatch.setattr(Path, "replace", no_space)
-    refused(in_studio("generate", "bars=1"), "disk full", "free space", code=74)
+    assert_refused(in_studio("generate", "bars=1"), "disk full", "free space", code=74)
     assert left_behind(studio) == before
 
 
@@ -343,7 +352,7 @@ def test_a_full_disk_while_saving_a_checkpoint_keeps_the_old_one(in_studio, stud
 
     monkeypatch.setattr(checkpoint_module.torch, "save", half)
     done = in_studio("train", f"resume={run}", "trainer.max_epochs=4")
-    refused(done, "disk full", "free space", code=74)
+    assert_refused(done, "disk full", "free space", code=74)
     assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
 
 

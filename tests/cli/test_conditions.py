@@ -13,7 +13,7 @@ from midifactory.music.score import load_score, note_arrays
 from midifactory.training.checkpoint import load_trained
 
 from .conftest import Outcome, run_command
-from .test_bad_input import refused
+from .test_bad_input import assert_refused
 
 REGISTERS = {"low": 40, "high": 76}
 NOTES_PER_BAR = {"low": 2, "high": 8}
@@ -138,13 +138,13 @@ def test_a_generation_without_any_says_what_may_be_asked(trained):
 )
 def test_what_the_model_does_not_know_is_told(trained, arguments, parts):
     folder, _ = trained
-    refused(run_command(folder, "generate", "bars=1", *QUIET, *arguments), *parts)
+    assert_refused(run_command(folder, "generate", "bars=1", *QUIET, *arguments), *parts)
 
 
 def test_a_model_that_was_told_nothing(in_studio):
     done = in_studio("generate", "bars=1", "conditions.tune_type=jigs", "conditions.key=A minor")
-    refused(done, "conditions.key", "trained without conditions", "conditions=[tune_type,key]")
-    refused(in_studio("generate", "bars=1", "guidance=3"), "guidance=3", "nothing to follow")
+    assert_refused(done, "conditions.key", "trained without conditions", "conditions=[tune_type,key]")
+    assert_refused(in_studio("generate", "bars=1", "guidance=3"), "guidance=3", "nothing to follow")
 
 
 @pytest.mark.parametrize(
@@ -165,10 +165,12 @@ def test_a_model_that_was_told_nothing(in_studio):
 def test_settings_of_a_training_that_cannot_be(trained, tmp_path, arguments, parts):
     folder, _ = trained
     songs = f"data.root={folder / 'songs'}"
-    refused(run_command(tmp_path, "train", "data=folder", songs, *TRAINING, "estimate=false", *arguments), *parts)
+    assert_refused(
+        run_command(tmp_path, "train", "data=folder", songs, *TRAINING, "estimate=false", *arguments), *parts
+    )
 
 
 def test_a_run_is_not_resumed_under_other_conditions(trained):
     folder, _ = trained
     done = run_command(folder, "train", "resume=latest", "conditions=[folder]", "trainer.max_epochs=21")
-    refused(done, "resume=", "conditions")
+    assert_refused(done, "resume=", "conditions")

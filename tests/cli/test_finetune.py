@@ -13,7 +13,7 @@ from midifactory.music.score import load_score
 from midifactory.training.checkpoint import load_trained
 
 from .conftest import TINY, Outcome, run_command, write_folder
-from .test_bad_input import refused
+from .test_bad_input import assert_refused
 
 QUICK = (*TINY, "data.near_duplicates=keep")  # waltzes are much alike
 LEARNING = ("trainer.max_epochs=6", "trainer.limit_train_batches=null", "finetune.lr=0.02")
@@ -141,6 +141,8 @@ def test_conditions_of_the_new_files_are_learnt_beside(workshop):
         (["model.d_model=64"], ["base.ckpt: model.d_model is 32 in the checkpoint, 64 is asked"]),
         (["model.heads=8"], ["model.heads is 4 in the checkpoint, 8 is asked", "leave out model="]),
         (["model=gru"], ["model._target_ is", "Transformer in the checkpoint", "Recurrent is asked"]),
+        (["+model.options.depth=8"], ["model.options is None in the checkpoint, {'depth': 8} is asked"]),
+        (["finetune.lr=-1"], ["'lr': -1", "conf/optimizer"]),
         (["tokenizer=tsd"], ["tokens are REMI", "writes TSD", "leave out tokenizer="]),
         (["tokenizer.pitch_range=[10,109]"], ["11 of the", "unknown to the checkpoint, such as Pitch_10, Pitch_11"]),
         (["tokenizer.vocab_size=1000"], ["byte pairs", "leave out tokenizer="]),
@@ -168,13 +170,13 @@ def test_checkpoints_that_cannot_be_gone_on_from(workshop):
         "foreign.ckpt": ["not written by midifactory"],
         "my_songs": ["my_songs", "checkpoints/best.ckpt"],
     }.items():
-        refused(run_command(workshop, "train", "my_songs", f"init_from={name}", *TINY), "init_from", *parts)
+        assert_refused(run_command(workshop, "train", "my_songs", f"init_from={name}", *TINY), "init_from", *parts)
 
 
 def test_lora_needs_linear_layers(workshop):
     gru = run_of(run_command(workshop, "train", "my_midis", *TINY, "model=gru", "trainer.max_epochs=1"))
     done = run_command(workshop, "train", "my_songs", f"init_from={gru}", "finetune=lora", *TINY)
-    refused(done, "finetune=lora", "Recurrent has no linear layers", "finetune=full")
+    assert_refused(done, "finetune=lora", "Recurrent has no linear layers", "finetune=full")
 
 
 def test_all_of_it_from_a_trained_model(workshop):

@@ -131,5 +131,6 @@ def test_a_model_without_a_latent_is_refused(in_studio, desk):
     for command, files in (("vary", ("my_midis/00.mid",)), ("interpolate", ("my_midis/00.mid", "my_midis/01.mid"))):
         done = in_studio(command, *files)
         assert done.code == 2, done
-        assert f"{command} needs a model with a latent, this checkpoint holds a Transformer" in done.message
+        assert f"{command} needs a model with a latent, this checkpoint holds a Transformer; train one" in done.message
+        assert "experiment=vae_chorales or model=vae" in done.message
         assert done.message.count("\n") == 0

@@ -27,7 +27,7 @@ def loader(dataset, workers=0, batch_size=4):
     return SegmentLoader(dataset, plan, pad_id=0, workers=workers)
 
 
-def same(left, right):
+def assert_same(left, right):
     assert len(left) == len(right)
     for one, other in zip(left, right, strict=True):
         assert all(torch.equal(one[key], other[key]) for key in ("inputs", "labels", "notes"))
@@ -95,7 +95,7 @@ def test_each_pass_takes_the_next_epochs_order(dataset, workers):
     working = loader(dataset, workers)
     for epoch in range(2):
         expected = [working.collate(batch) for batch in working.plan.batches(epoch)]
-        same(list(working), expected)
+        assert_same(list(working), expected)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -111,8 +111,8 @@ def test_a_restored_loader_hands_out_exactly_the_rest(dataset, workers, done):
     expected = list(begun)
     second = loader(dataset, workers)
     second.load_state_dict(state)
-    same(list(second), expected)
-    same([next(iter(second))], [second.collate(second.plan.batches(2)[0])])
+    assert_same(list(second), expected)
+    assert_same([next(iter(second))], [second.collate(second.plan.batches(2)[0])])
 
 
 def test_a_loader_restored_at_the_end_of_an_epoch_begins_the_next(dataset):
@@ -120,7 +120,7 @@ def test_a_loader_restored_at_the_end_of_an_epoch_begins_the_next(dataset):
     list(first)
     second = loader(dataset)
     second.load_state_dict(first.state_dict())
-    same(list(second), [second.collate(batch) for batch in second.plan.batches(1)])
+    assert_same(list(second), [second.collate(batch) for batch in second.plan.batches(1)])
 
 
 def test_a_shortened_pass_that_was_finished_leads_to_the_next_epoch(dataset):
@@ -131,7 +131,7 @@ def test_a_shortened_pass_that_was_finished_leads_to_the_next_epoch(dataset):
     passes = [list(islice(undisturbed, 3)) for _ in range(2)]
     list(islice(stopped, 3))
     resumed.load_state_dict(stopped.state_dict())
-    same(list(islice(resumed, 3)), passes[1])
+    assert_same(list(islice(resumed, 3)), passes[1])
 
 
 def test_spawned_workers_can_be_sent_a_loaders_parts(dataset):

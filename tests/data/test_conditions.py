@@ -163,6 +163,14 @@ def test_a_grown_codec_keeps_the_ids_it_had():
     assert grown.encode_wish({"tempo_bpm": 100})[1] == old.sizes[1] - 1
 
 
+def test_a_codec_grown_by_the_same_pieces_again_stays():
+    """A resumed fine-tuning grows what the checkpoint has by the pieces that it grew by."""
+    pieces = [{"kind": f"kind {number}"} for number in range(9) for _ in range(2)]
+    grown = ConditionCodec.fit(["kind"], JIGS_AND_REELS).grown(["kind"], pieces, most_values=4)
+    assert grown.fields[0].values == ("reel", "jig", "kind 0", "kind 1", "kind 2", "kind 3")
+    assert grown.grown(["kind"], pieces, most_values=4) == grown
+
+
 # --- From files ------------------------------------------------------------------------------------------
 
 

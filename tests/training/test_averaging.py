@@ -85,7 +85,7 @@ def test_a_stop_during_validation_saves_the_average_as_the_model(new_run):
     assert close(load_trained(run.last).model.state_dict(), averages(watch.steps, 0.8))
 
 
-@pytest.mark.parametrize("decay", [0, 1, -0.5, "slow"])
+@pytest.mark.parametrize("decay", [0, 1, -0.5, "slow", None])
 def test_a_decay_that_cannot_be(decay):
     with pytest.raises(UserError, match=rf"ema\.decay={decay}.*0\.999"):
         AveragedWeights(decay)

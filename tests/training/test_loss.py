@@ -133,6 +133,7 @@ def test_a_merged_token_has_the_mean_of_its_parts(store):
         ({"Pitch": -1}, "-1"),
         ({"Pitch": "twice"}, "twice.*number"),
         ({"Pitch": None}, "None.*number"),
+        ([2], r"=\[2\].*such as \{Pitch: 2\}"),
     ],
 )
 def test_weights_that_cannot_be(tokenizer, weights, parts):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from midifactory.models.notes import PITCHES, NoteModel
 from midifactory.models.recurrent import Recurrent
 from midifactory.models.transformer import Transformer
 from midifactory.training.optimizers import Muon, orthogonalised, parameter_groups
@@ -39,6 +40,14 @@ def test_vectors_and_tables_do_not_decay_and_hidden_matrices_are_muons(model):
     tied = model.head.weight is model.inputs.tokens.weight
     assert (id(model.inputs.tokens.weight) in resting) == (not tied)
     assert id(model.head.weight) not in hidden | resting
+
+
+def test_the_heads_of_note_features_are_no_hidden_matrices():
+    model = NoteModel(Recurrent(PITCHES, "gru", d_model=16, layers=1), instruments=2, bins=8)
+    (hidden,) = (group["params"] for group in parameter_groups(model) if group["hidden"])
+    heads = {id(layer.weight) for layer in model.heads.values()}
+    assert heads
+    assert not heads & {id(parameter) for parameter in hidden}
 
 
 @pytest.mark.parametrize("shape", [(24, 24), (16, 64), (64, 16), (1, 9), (5, 12, 30)])

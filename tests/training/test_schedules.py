@@ -67,8 +67,10 @@ def test_a_descent_needs_an_end(schedule):
         (constant, {"warmup_steps": 0.5}),
         (cosine, {"final_lr_share": 1.5}),
         (stable_decay, {"final_lr_share": "low"}),
+        (cosine, {"final_lr_share": None}),
         (stable_decay, {"decay_share": 0}),
         (stable_decay, {"decay_share": "late"}),
+        (stable_decay, {"decay_share": None}),
     ],
 )
 def test_numbers_that_cannot_be(schedule, settings):

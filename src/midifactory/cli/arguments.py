@@ -47,6 +47,7 @@ _KEY_OF_SUFFIX = {
 _TAKES_FILE = ("generate", "attention", "interpolate", "vary")
 # Where a command takes several MIDI files, their keys in the order in which they stand.
 _MIDI_KEYS = {"interpolate": ("start", "end")}
+_TAKES_CONDITION_NAMES = ("train", "prepare")
 _TAKES_FOLDER = ("train", "prepare", "analyze", "all")
 
 # Hydra's own flags, which pass as they are.
@@ -125,7 +126,9 @@ def _override(command: str, argument: str) -> str:
         name = condition[1]
         right = {"generate": f"conditions.{name}", "all": f"generate.conditions.{name}"}.get(command)
         if bare != right:
-            takes = f"{right}={value}" if right else f"the names of what the model is told: conditions=[{name}]"
+            takes = f"{right}={value}" if right else "no conditions; leave it out"
+            if command in _TAKES_CONDITION_NAMES:
+                takes = f"the names of what the model is told: conditions=[{name}]"
             raise UserError(f"{argument}: {command} takes {takes}")
         key = f"++{bare}"
     if not given or not is_free_text(bare) or value in ("", "null") or _QUOTED_BY_USER.match(value):

@@ -19,6 +19,8 @@ from midifactory.tokens.notes import NoteCodec
 from midifactory.tokens.tokenizer import Tokenizer
 from midifactory.training.finetune import Start
 
+_SEEDS = 2**32  # training adds the step below it, for generators of 64 bits
+
 
 def plain(config: Any) -> Any:
     """A config as plain dicts and lists, every interpolation resolved."""
@@ -31,8 +33,8 @@ def build_datamodule(config: DictConfig, start: Start | None = None) -> MidiData
     start: the model to be fine-tuned, whose tokenizer and conditions are taken instead.
     """
     data = config.data
-    if not isinstance(config.seed, int) or config.seed < 0:
-        raise UserError(f"seed={config.seed}: give a whole number of at least 0")
+    if not isinstance(config.seed, int) or not 0 <= config.seed < _SEEDS:
+        raise UserError(f"seed={config.seed}: give a whole number of at least 0 and below {_SEEDS}")
     tokenizer = start.tokenizer if start else build_tokenizer(config.tokenizer)
     shared = {
         "source": instantiate(data.source),

@@ -10,7 +10,7 @@ from midifactory.cli.analyze import analyze
 from midifactory.cli.finetune import read_start
 from midifactory.cli.generate import generate
 from midifactory.cli.prepare import prepare_and_report
-from midifactory.cli.train import train
+from midifactory.cli.train import check_training, train
 from midifactory.cli.train_notes import check_note_settings
 
 
@@ -23,6 +23,7 @@ def everything(config: DictConfig) -> list[Path]:
     """The whole way from MIDI files to new music; returns the generated MIDI files."""
     check_note_settings(config)
     start = read_start(config)
+    check_training(config)
     headline("1/4 analyse")
     analyze(config)
     headline("2/4 prepare")

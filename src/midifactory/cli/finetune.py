@@ -70,7 +70,8 @@ def _typed_keys() -> set[str]:
 
 def _model_config(config: DictConfig, stored: dict[str, Any], typed: set[str]) -> dict[str, Any]:
     """The checkpoint's model config with what was typed and may differ. Raises UserError for the rest."""
-    asked = {key: value for key, value in plain(config.model).items() if "model" in typed or f"model.{key}" in typed}
+    named = {".".join(key.split(".")[:2]) for key in typed}  # decoder_options.d_ff asks for other decoder_options
+    asked = {key: value for key, value in plain(config.model).items() if "model" in typed or f"model.{key}" in named}
     if "model.context" not in typed:
         asked.pop("context", None)  # it follows data.max_tokens
     for key, value in asked.items():

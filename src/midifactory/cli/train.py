@@ -53,13 +53,13 @@ def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = Non
     """
     quiet_libraries()
     check_accelerator(config.trainer.accelerator)
-    check_training(config)
     check_note_settings(config)
     if config.resume is not None:
         check_resume(config)
+    start = read_start(config)
+    check_training(config)
     torch.set_float32_matmul_precision("high")
     run_dir = Path(config.run_dir)
-    start = read_start(config)
     data = data or prepare(config, start)
     module = note_training(config, data) if isinstance(data, NoteDataModule) else token_training(config, data, start)
     trainer = build_trainer(config)
@@ -71,17 +71,18 @@ def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = Non
         device = default_device(config.trainer.accelerator)
         loss = partial(note_loss, codec=data.codec) if isinstance(data, NoteDataModule) else token_loss
         print(estimate_cost(module.model, data.train_dataloader(), steps, device, loss).line(), flush=True)
-    started = time.monotonic()
+    started, started_cpu = time.monotonic(), time.process_time()
     try:
         trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
     except SystemExit as stop:  # Lightning's answer to a second Ctrl-C, with a code of its own
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from stop
         raise
-    minutes = (time.monotonic() - started) / 60
+    minutes, cpu_minutes = (time.monotonic() - started) / 60, (time.process_time() - started_cpu) / 60
     best = Path(getattr(trainer.checkpoint_callback, "best_model_path", "") or run_dir / "checkpoints" / "last.ckpt")
     result = evaluate_notes(best, data) if isinstance(data, NoteDataModule) else evaluate(best, data)
-    result |= {"minutes": round(minutes, 2), "epochs": trainer.current_epoch, "steps": trainer.global_step}
+    result |= {"minutes": round(minutes, 2), "cpu_minutes": round(cpu_minutes, 2)}
+    result |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     files.write_text(run_dir / "result.json", json.dumps(result, indent=1))
     print(result_line(result), f"checkpoint: {best}", sep="\n")
     if isinstance(data, NoteDataModule):
@@ -128,6 +129,7 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")  # kept before
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
@@ -189,8 +191,16 @@ def check_training(config: DictConfig) -> None:
     if not isinstance(hidden, int | float) or not 0 <= hidden < 1:
         raise UserError(f"condition_dropout={hidden}: give a share from 0 to below 1; the default is 0.1")
     try:
-        instantiate(config.optimizer)([torch.nn.Parameter(torch.zeros(1))])
+        optimizer = instantiate(config.optimizer)([torch.nn.Parameter(torch.zeros(1))])
     except Exception as error:  # whatever torch says of a value: TypeError, ValueError, or Hydra's own around them
         values = {name: value for name, value in plain(config.optimizer).items() if not name.startswith("_")}
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise UserError(f"optimizer={values}: {reason}; see conf/optimizer for values that work") from error
+    precision = str(config.trainer.precision)
+    mixed = precision.endswith("mixed") or precision in ("16", "bf16")
+    # What Lightning asks, too, but in the first step only.
+    if mixed and config.trainer.gradient_clip_val and getattr(optimizer, "_step_supports_amp_scaling", False):
+        raise UserError(
+            f"trainer.precision={precision}: in mixed precision a fused optimiser cannot clip gradients; set "
+            "optimizer.fused=false"
+        )

@@ -249,7 +249,8 @@ def _shared_values(given: Sequence[Any], most: int) -> tuple[str, ...]:
 def _grown_field(field: Label | Number, found: Sequence[Any], most_values: int) -> Label | Number:
     given = [value for value in found if value is not None]
     if isinstance(field, Label):
-        new = _shared_values([value for value in given if str(value) not in field.values], most_values)
+        # The most frequent of all, so that to grow once more, as a resumed run does, changes nothing.
+        new = [value for value in _shared_values(given, most_values) if value not in field.values]
         return replace(field, values=(*field.values, *new))
     numbers = [number for number in map(as_number, given) if number is not None]
     return replace(field, lowest=min([field.lowest, *numbers]), highest=max([field.highest, *numbers]))

@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
 from midifactory.errors import UserError
+from midifactory.training.loss import is_number
 
 
 class AveragedWeights(WeightAveraging):
@@ -18,7 +19,7 @@ class AveragedWeights(WeightAveraging):
     """
 
     def __init__(self, decay: float = 0.999):
-        if isinstance(decay, str) or not 0 < decay < 1:
+        if not is_number(decay) or not 0 < decay < 1:
             raise UserError(f"callbacks.ema.decay={decay}: give a number between 0 and 1, such as 0.999")
         self._decay = decay
         self._swapped = False

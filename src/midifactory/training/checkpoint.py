@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from torch import nn
 
 from midifactory import files
 from midifactory.data.conditions import ConditionCodec
@@ -119,6 +120,18 @@ def build_model(config: dict[str, Any], tokenizer: Any) -> SequenceModel:
         raise UserError(f"model: {error}") from error
 
 
+def load_weights(model: nn.Module, checkpoint: dict[str, Any], source: Path) -> None:
+    """Give `model` the weights of a checkpoint that was read from `source`. Raises UserError where they do not fit."""
+    weights = {
+        key.removeprefix("model."): value for key, value in checkpoint["state_dict"].items() if key.startswith("model.")
+    }
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"checkpoint={source}: its weights do not fit its model: {reason}") from error
+
+
 def load_trained(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Trained:
     """Model and tokenizer of a checkpoint, the model in eval mode on `device`, LoRA's adapters merged into it.
 
@@ -141,14 +154,7 @@ def load_trained(path: str | os.PathLike[str], device: str | torch.device = "cpu
             add_lora(model, **finetuned["lora"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"checkpoint={source}: its card is damaged ({error!r}); take another checkpoint") from error
-    weights = {
-        key.removeprefix("model."): value for key, value in checkpoint["state_dict"].items() if key.startswith("model.")
-    }
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise UserError(f"checkpoint={source}: its weights do not fit its model: {reason}") from error
+    load_weights(model, checkpoint, source)
     merge_lora(model)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     return Trained(

@@ -63,11 +63,13 @@ class TrainingLoss(nn.Module):
 def token_weights(type_weights: Mapping[str, float] | None, tokenizer: Tokenizer) -> Tensor | None:
     """(V,): the weight of each token's type, 1 where none is given; a merged token has the mean of its parts.
 
-    None where nothing is given. Raises UserError for a type that the tokenizer has not, and for a weight that is not
-    above 0.
+    None where nothing is given. Raises UserError for anything but a mapping, for a type that the tokenizer has not, and
+    for a weight that is not above 0.
     """
     if not type_weights:
         return None
+    if not isinstance(type_weights, Mapping):
+        raise UserError(f"loss.type_weights={type_weights}: give a weight for each type, such as {{Pitch: 2}}")
     known = sorted(set(tokenizer.types))
     for name, weight in type_weights.items():
         if name not in known:

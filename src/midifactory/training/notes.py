@@ -22,7 +22,7 @@ from midifactory.data.notes import NoteLoader
 from midifactory.errors import UserError
 from midifactory.models.notes import ORDER, PITCHES, NoteModel
 from midifactory.tokens.notes import FEATURES, NoteCodec, Scaler
-from midifactory.training.checkpoint import CARD_FORMAT, build_model, read_checkpoint
+from midifactory.training.checkpoint import CARD_FORMAT, build_model, load_weights, read_checkpoint
 from midifactory.training.module import CARD, SequenceTraining
 
 
@@ -162,14 +162,7 @@ def load_trained_notes(path: str | os.PathLike[str], device: str | torch.device 
         model = build_note_model(card["model"], codec)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"checkpoint={source}: its card is damaged ({error!r}); take another checkpoint") from error
-    weights = {
-        key.removeprefix("model."): value for key, value in checkpoint["state_dict"].items() if key.startswith("model.")
-    }
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise UserError(f"checkpoint={source}: its weights do not fit its model: {reason}") from error
+    load_weights(model, checkpoint, source)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     return TrainedNotes(model.to(device).eval(), codec, scaler, profile, corpus, source, digest)
 

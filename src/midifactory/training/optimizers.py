@@ -42,8 +42,9 @@ def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def is_output(name: str, module: nn.Module) -> TypeGuard[nn.Linear]:
-    """Whether `module`, called `name` in its model, is an output layer: every model calls its own `head`."""
-    return isinstance(module, nn.Linear) and name.rpartition(".")[2] == "head"
+    """Whether `module`, called `name` in its model, is an output layer: models call one `head`, and several `heads`."""
+    *_, parent, own = ("", *name.split("."))
+    return isinstance(module, nn.Linear) and (own == "head" or parent == "heads")
 
 
 class Muon(torch.optim.Optimizer):

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 
 from midifactory.errors import UserError
+from midifactory.training.loss import is_number
 
 Share = Callable[[int], float]  # of the peak rate, at a step counted from 0
 
@@ -34,7 +35,7 @@ def stable_decay(
     WSD (Hu et al. 2024, MiniCPM); the descent is one minus a square root (Hägele et al. 2024).
     """
     _check_end(total_steps, final_lr_share, "stable_decay")
-    if isinstance(decay_share, str) or not 0 < decay_share <= 1:
+    if not is_number(decay_share) or not 0 < decay_share <= 1:
         raise UserError(f"schedule.decay_share={decay_share}: give a share of the steps, above 0 and at most 1")
     warmup = _warmup(warmup_steps, total_steps)
     decay = max(1.0, min(decay_share * total_steps, total_steps - warmup))
@@ -66,5 +67,5 @@ def _check_end(total_steps: float, final_lr_share: float, name: str) -> None:
             f"schedule={name} needs to know its last step; set trainer.max_epochs or trainer.max_steps, "
             "or schedule=constant"
         )
-    if isinstance(final_lr_share, str) or not 0 <= final_lr_share <= 1:
+    if not is_number(final_lr_share) or not 0 <= final_lr_share <= 1:
         raise UserError(f"schedule.final_lr_share={final_lr_share}: give a share of the peak rate, from 0 to 1")
