@@ -1,7 +1,7 @@
 """Held-out nats per note of a recipe, seed by seed: `python train.py experiment=NAME seed=N`.
 
-Runs one after another (alone on the machine, or the minutes mean nothing), each in outputs/benchmarks/NAME-N; a finished
-one is only read. Further arguments go to every run. Prints a Markdown row per seed, and the means of several.
+Runs one after another (alone on the machine, or the minutes mean nothing), each in outputs/benchmarks/NAME-N; a
+finished one is only read. Further arguments go to every run. Prints a Markdown row per seed, and the means of several.
 
     python benchmarks/recipes.py nottingham --seeds 0,1,2 data.root=FOLDER
 """
