@@ -25,6 +25,7 @@ def write_run(folder, name, *, result=None, log="", checkpoints=(), overrides=()
     if log:
         (run / "csv").mkdir()
         (run / "csv" / "metrics.csv").write_text(log)
+        (run / "csv" / "hparams.yaml").write_text("parameters: 4321\nseed: 0\n")
     if result:
         (run / "result.json").write_text(json.dumps(result))
     return run
@@ -74,6 +75,7 @@ def test_a_row_has_what_the_files_say(desk, capsys):
     assert (rows["outputs/train/b"]["data"], rows["outputs/train/b"]["test"]) == ("Bach", "")
     unfinished = rows["outputs/train/c"]
     assert (unfinished["finished"], unfinished["checkpoint"]) == ("no", "last.ckpt")
+    assert unfinished["parameters"] == "4321"
     assert (unfinished["validation"], unfinished["test"], unfinished["steps"]) == ("6.25", "", "24")
     assert set(rows["outputs/train/died"].values()) == {"outputs/train/died", "gru", "tsd", "jsb", "no", ""}
 

@@ -105,6 +105,7 @@ def read_run(folder: Path) -> Run | None:
             figures[split] = _inside(result, split).get("nats_per_note")
     else:
         figures = _so_far(sorted((folder / "csv").glob("metrics*.csv")))
+        figures["parameters"] = _mapping(folder / "csv" / "hparams.yaml").get("parameters")
     # A fine-tuned model is its checkpoint's, not the config's.
     model = result.get("model", "fine-tuned") if config.get("init_from") else choices.get("model")
     return Run(
