@@ -106,6 +106,7 @@ def read_run(folder: Path) -> Run | None:
     else:
         figures = _so_far(sorted((folder / "csv").glob("metrics*.csv")))
         figures["parameters"] = _mapping(folder / "csv" / "hparams.yaml").get("parameters")
+    known: dict[str, Any] = {name: value for name, value in figures.items() if isinstance(value, int | float)}
     # A fine-tuned model is its checkpoint's, not the config's.
     model = result.get("model", "fine-tuned") if config.get("init_from") else choices.get("model")
     return Run(
@@ -116,7 +117,7 @@ def read_run(folder: Path) -> Run | None:
         finished="yes" if result else "no",
         checkpoint=checkpoints[0] if checkpoints else None,
         settings=" ".join(map(str, overrides)) if isinstance(overrides, list) else None,
-        **{name: value for name, value in figures.items() if isinstance(value, int | float)},
+        **known,
     )
 
 

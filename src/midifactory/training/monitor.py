@@ -83,7 +83,7 @@ class Monitor(Callback):
         self._end_of("backward")
 
     def on_before_optimizer_step(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: torch.optim.Optimizer
+        self, trainer: Any, pl_module: lightning.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         """Read what the step changes, where it is one to be logged."""
         every = trainer.log_every_n_steps  # 0: never
