@@ -117,6 +117,7 @@ def test_every_choice_of_a_training_can_be_made(composed, tmp_path, group, name)
 
 def test_wandb_writes_here_and_offline(composed, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     monkeypatch.setenv("WANDB_SILENT", "true")
     logger = instantiate(composed("train", "logger=wandb").logger.wandb)
     try:

@@ -17,7 +17,7 @@ from symusic import Note, Score, Tempo, TimeSignature, Track
 
 # Twelve short files and a tiny model: a training of about a second.
 TINY = ("experiment=smoke", "data.limit=null", "accelerator=cpu", "estimate=false")
-_MODULES = {"all": "everything"}
+MODULES = {"all": "everything", "runs": "run_table"}
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Outcome:
 
 def run_command(cwd: Path, command: str, *arguments: str) -> Outcome:
     """`midifactory command arguments...` as if typed in `cwd`; an exception that escapes is the test's failure."""
-    module = importlib.import_module(f"midifactory.cli.{_MODULES.get(command, command)}")
+    module = importlib.import_module(f"midifactory.cli.{MODULES.get(command, command)}")
     out, err, code = io.StringIO(), io.StringIO(), 0
     before = Path.cwd()
     GlobalHydra.instance().clear()
     os.chdir(cwd)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            module.main(list(arguments))
+            code = module.main(list(arguments)) or 0
     except SystemExit as error:
         code = int(error.code or 0)
     finally:

@@ -7,6 +7,7 @@ from importlib import metadata
 
 import pytest
 
+from cli.conftest import MODULES
 from midifactory.cli import doctor
 from midifactory.cli import main as main_module
 from midifactory.cli.main import COMMANDS, main
@@ -46,7 +47,7 @@ def test_dispatch(command, monkeypatch):
     module = types.SimpleNamespace(main=seen.append)
     monkeypatch.setattr(main_module.importlib, "import_module", lambda name: seen.append(name) or module)
     assert main([command, "a=1"]) is None
-    assert seen == [f"midifactory.cli.{'everything' if command == 'all' else command}", ["a=1"]]
+    assert seen == [f"midifactory.cli.{MODULES.get(command, command)}", ["a=1"]]
 
 
 def test_doctor_names_every_requirement(capsys, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Every model of conf/model, from files to music: trained and asked for a piece by the commands alone."""
 
+import csv
 import json
 import math
 import random
@@ -14,7 +15,10 @@ from midifactory.paths import conf_dir
 
 from .conftest import TINY, run_command, write_folder
 
-STEPS = (*TINY, "trainer.max_epochs=1", "trainer.limit_train_batches=1", "trainer.limit_val_batches=1")
+STEPS = (
+    *(*TINY, "trainer.max_epochs=1", "trainer.limit_train_batches=1", "trainer.limit_val_batches=1"),
+    *("trainer.log_every_n_steps=1", "callbacks.samples.every_epochs=1", "callbacks.samples.tokens=12"),
+)
 CHORALES = ("data=jsb_chorales", "data.root=chorales", "tokenizer=voice_grid")
 # Of each model file what it is trained on; all others read tunes as they are.
 DATA = {
@@ -60,6 +64,10 @@ def test_a_model_file_trains_and_composes(desk, request, model, data):
     file = OmegaConf.load(conf_dir() / "model" / f"{model}.yaml")
     assert set(card["model"]) >= set(file) - {"defaults"}
     assert result["model"] == card["model"]["_target_"].rpartition(".")[2]
+
+    assert (desk / run / "samples" / "epoch-0001" / "piece_02.mid").is_file()  # of an untrained model: notes or none
+    with (desk / run / "csv" / "metrics.csv").open() as log:
+        assert all(float(row["train/mfu"]) > 0 for row in csv.DictReader(log) if row["train/mfu"])
 
     quick = ("bars=2", "audio=false", "piano_roll=false", f"hydra.run.dir={run}/music")
     done = run_command(desk, "generate", f"checkpoint={run}", *quick)

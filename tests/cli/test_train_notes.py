@@ -10,7 +10,8 @@ from midifactory.music.score import bar_count, load_score, note_arrays
 from .conftest import TINY, run_command, write_folder, write_midi
 
 NOTES = (*TINY, "tokenizer=notes", "tokenizer.sequence_length_i=8", "tokenizer.sequence_length_o=4")
-GRU = (*NOTES, "model=gru")
+SAMPLES = ("callbacks.samples.every_epochs=2", "callbacks.samples.tokens=12", "trainer.log_every_n_steps=4")
+GRU = (*NOTES, "model=gru", *SAMPLES)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,11 @@ def test_training_leaves_a_whole_run(desk):
     card = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["midifactory"]
     assert card["model"]["cell"] == "gru"
     assert card["profile"]["tessitura"]
+    assert load_score(run / "samples" / "epoch-0002" / "piece_02.mid").note_num() == 12
+    header = (run / "csv" / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"train/mfu", "train/padding_share", "train/gradient_norm"} <= set(header)
+    assert not [name for name in header if name.startswith("val/accuracy")]
+    assert result["tokens_per_s"] > 0
 
 
 @pytest.mark.parametrize("model", ["lstm", "transformer"])

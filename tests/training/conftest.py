@@ -71,7 +71,7 @@ class Run:
             default_root_dir=folder,
             **trainer,
         )
-        self.last = folder / "checkpoints" / "last.ckpt"
+        self.tokenizer, self.last = tokenizer, folder / "checkpoints" / "last.ckpt"
 
     def fit(self, resume=None) -> "Run":
         self.trainer.fit(self.module, self.train, self.validation, ckpt_path=resume, weights_only=True)

@@ -8,6 +8,7 @@ prints a traceback, unless the user has set HYDRA_FULL_ERROR=1, which prints it 
 import errno
 import itertools
 import logging
+import netrc
 import os
 import sys
 import traceback
@@ -53,9 +54,19 @@ def new_run_dir(command: str) -> str:
     raise AssertionError("unreachable: the count has no end")
 
 
+def wandb_offline() -> bool:
+    """Whether W&B finds no key to log in with: neither in the environment nor where `wandb login` writes it."""
+    try:
+        known = netrc.netrc(os.environ.get("NETRC")).hosts
+    except (OSError, netrc.NetrcParseError):
+        known = {}
+    return not (os.environ.get("WANDB_API_KEY") or "api.wandb.ai" in known)
+
+
 # Registered at import, so that the worker processes of a parallel launcher know it too. Cached, because a
 # sweep reads it once for each job and must find the same folder; Hydra copies the cache to its jobs.
 OmegaConf.register_new_resolver("run_dir", new_run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("wandb_offline", wandb_offline, replace=True)
 
 
 class _Job:

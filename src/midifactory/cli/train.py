@@ -13,6 +13,7 @@ import lightning
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig
 
 from midifactory import files
@@ -34,6 +35,7 @@ from midifactory.training.estimate import estimate_cost, token_loss
 from midifactory.training.finetune import Start
 from midifactory.training.loss import TrainingLoss, token_weights
 from midifactory.training.module import SequenceTraining
+from midifactory.training.monitor import Monitor, git_commit
 from midifactory.training.notes import note_loss
 
 
@@ -71,6 +73,7 @@ def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = Non
         device = default_device(config.trainer.accelerator)
         loss = partial(note_loss, codec=data.codec) if isinstance(data, NoteDataModule) else token_loss
         print(estimate_cost(module.model, data.train_dataloader(), steps, device, loss).line(), flush=True)
+    log_settings(trainer, config, module)
     started, started_cpu = time.monotonic(), time.process_time()
     try:
         trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
@@ -78,11 +81,17 @@ def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = Non
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from stop
         raise
+    finally:
+        finish_wandb(trainer)
     minutes, cpu_minutes = (time.monotonic() - started) / 60, (time.process_time() - started_cpu) / 60
     best = Path(getattr(trainer.checkpoint_callback, "best_model_path", "") or run_dir / "checkpoints" / "last.ckpt")
     result = evaluate_notes(best, data) if isinstance(data, NoteDataModule) else evaluate(best, data)
     result |= {"minutes": round(minutes, 2), "cpu_minutes": round(cpu_minutes, 2)}
     result |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
+    monitor = next((item for item in trainer.callbacks if isinstance(item, Monitor)), None)  # type: ignore[attr-defined]
+    if monitor is not None and monitor.seconds:  # empty where nothing was left to train
+        print(monitor.line())
+        result |= {"tokens_per_s": round(monitor.tokens_per_s, 1), "seconds": monitor.seconds}
     files.write_text(run_dir / "result.json", json.dumps(result, indent=1))
     print(result_line(result), f"checkpoint: {best}", sep="\n")
     if isinstance(data, NoteDataModule):
@@ -154,6 +163,20 @@ def build_trainer(config: DictConfig) -> lightning.Trainer:
         if type(cause).__name__ in {"MisconfigurationException", "ValueError", "TypeError"}:
             raise UserError(f"trainer: {str(cause).strip().splitlines()[0]}") from error
         raise
+
+
+def log_settings(trainer: lightning.Trainer, config: DictConfig, module: SequenceTraining) -> None:
+    """Give every logger the whole config, the number of parameters and the commit of the code."""
+    settings = {**plain(config), "parameters": module.model.parameters_count, "git_commit": git_commit()}
+    for logger in trainer.loggers:
+        logger.log_hyperparams(settings)
+
+
+def finish_wandb(trainer: lightning.Trainer) -> None:
+    """Close the run in W&B: the next one of a sweep would otherwise be logged into it."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()
 
 
 def remaining_steps(trainer: lightning.Trainer, batches: int) -> int:

@@ -60,7 +60,7 @@ def estimate_cost(
     model.train().to(device)
     try:
         _step(model, loader.collate(batches[-1]), device, loss)  # warms up, and shows the peak of memory
-        memory = _peak_memory_bytes(device)
+        memory = peak_memory_bytes(device)
         typical = loader.collate(batches[len(batches) // 2])
         start = time.perf_counter()
         for _ in range(2):
@@ -80,7 +80,8 @@ def _step(model: Any, batch: dict[str, torch.Tensor], device: torch.device, loss
         torch.cuda.synchronize(device)
 
 
-def _peak_memory_bytes(device: torch.device) -> int:
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most that CUDA's tensors have taken so far, or the process elsewhere; 0 where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":

@@ -15,7 +15,10 @@ from midifactory.tokens.tokenizer import Tokenizer
 
 
 def sequence_loss(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
-    """logits (B, T, V), labels (B, T) with IGNORED at padding -> nats per token (mean) or in all (sum)."""
+    """logits (B, T, V), labels (B, T) with IGNORED at padding -> nats per token (mean) or in all (sum).
+
+    none: (B T,), of each token, 0 at padding.
+    """
     return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction=reduction)
 
 

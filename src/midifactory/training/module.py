@@ -30,6 +30,8 @@ class SequenceTraining(lightning.LightningModule):
     count the divergence of its posterior too: an upper bound.
     """
 
+    unit = "tokens"  # what stands at a position
+
     def __init__(
         self,
         model: SequenceModel,
@@ -89,6 +91,10 @@ class SequenceTraining(lightning.LightningModule):
             self.log(f"train/{name}", value.detach())
         return loss + sum(output.losses.values(), torch.zeros((), device=loss.device))
 
+    def real_positions(self, batch: dict[str, Tensor]) -> Tensor:
+        """(B, T) bool: where a batch is no padding."""
+        return batch["labels"] != IGNORED
+
     def _conditions(self, batch: dict[str, Tensor], dropped_share: float = 0.0) -> Conditions | None:
         """The batch's conditions, each of them not given with that probability, and as often none of a row at all.
 
@@ -106,15 +112,18 @@ class SequenceTraining(lightning.LightningModule):
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Sum nats, tokens and notes, so that the epoch's figure does not depend on the batches.
 
-        Returns the model's statistics for callbacks.
+        Returns, for callbacks, the model's statistics, and of each label (B, T) its nats (`token_nats`, 0 at padding)
+        and whether it was the likeliest (`token_hits`).
         """
         output = self.model(batch["inputs"], conditions=self._conditions(batch))
-        total = sequence_loss(output.logits, batch["labels"], reduction="sum")
+        nats = sequence_loss(output.logits, batch["labels"], reduction="none").view_as(batch["labels"])  # (B, T)
+        total = nats.sum()
         divergence = output.statistics.get("kl_nats", total.new_zeros(1)).sum()
         rows = torch.tensor(len(batch["inputs"]), device=total.device)
         counts = torch.stack([total, (batch["labels"] != IGNORED).sum(), batch["notes"].sum(), divergence, rows])
         self._validation += counts.cpu().double()
-        return output.statistics
+        hits = output.logits.argmax(-1) == batch["labels"]  # (B, T)
+        return {**output.statistics, "token_nats": nats, "token_hits": hits}
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""

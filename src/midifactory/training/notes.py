@@ -51,6 +51,7 @@ class NoteTraining(SequenceTraining):
     """
 
     model: Any  # a NoteModel
+    unit = "notes"
 
     def __init__(self, model: NoteModel, codec: NoteCodec, *arguments: Any, **keywords: Any):
         super().__init__(cast(Any, model), *arguments, **keywords)
@@ -69,6 +70,10 @@ class NoteTraining(SequenceTraining):
         self.log("train/nats_per_note", torch.stack([means[name] for name in ORDER]).sum(), prog_bar=True)
         self.log_dict({f"train/{name}": value for name, value in means.items()})
         return {"loss": loss, "nats": means}
+
+    def real_positions(self, batch: dict[str, Tensor]) -> Tensor:
+        """(B, T - 1) bool: which of the notes that follow another are any."""
+        return batch["rows"][:, 1:, len(FEATURES) :].any(-1)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Sum nats and notes, so that the epoch's figure does not depend on the batches."""
