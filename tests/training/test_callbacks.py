@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from midifactory.errors import Interrupted
 from midifactory.training.averaging import AveragedWeights
 from midifactory.training.checkpoint import load_trained
+from midifactory.training.checkpoint_folder import read_checkpoint, write_checkpoint
 from midifactory.training.optimizers import Muon
 
 
@@ -66,12 +67,12 @@ def test_two_epochs_and_two_more_are_four(start, straight, same_weights):
     class Copy(Callback):
         def on_train_epoch_start(self, trainer, module):
             if trainer.current_epoch == 2:
-                kept["last"] = first.last.read_bytes()
+                kept["last"] = read_checkpoint(first.last)
 
     first.trainer.callbacks.insert(0, Copy())
     with pytest.raises(Interrupted):
         first.fit()
-    (first.last.parent / "epoch.ckpt").write_bytes(kept["last"])
+    write_checkpoint(kept["last"], first.last.parent / "epoch.ckpt")
     second = start("second").fit(resume=first.last.parent / "epoch.ckpt")
     assert second.trainer.global_step == straight.trainer.global_step
     assert same_weights(second, straight)

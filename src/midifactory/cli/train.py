@@ -29,7 +29,8 @@ from midifactory.errors import UserError
 from midifactory.models.interface import SequenceModel
 from midifactory.music.profile import corpus_profile
 from midifactory.tokens.tokenizer import Tokenizer
-from midifactory.training.checkpoint import WholeFileCheckpointIO, build_model, make_card
+from midifactory.training.checkpoint import build_model, make_card
+from midifactory.training.checkpoint_folder import WholeCheckpointIO
 from midifactory.training.estimate import estimate_cost, token_loss
 from midifactory.training.finetune import Start
 from midifactory.training.loss import TrainingLoss, token_weights
@@ -119,6 +120,7 @@ def token_training(config: DictConfig, data: MidiDataModule, start: Start | None
             data.condition_codec,
             finetuned,
             data.segment_settings,
+            plain(config),
         ),
         condition_dropout=config.condition_dropout,
     )
@@ -145,7 +147,7 @@ def build_trainer(config: DictConfig) -> lightning.Trainer:
             config.trainer,
             callbacks=callbacks,
             logger=loggers,
-            plugins=[WholeFileCheckpointIO()],
+            plugins=[WholeCheckpointIO()],
             default_root_dir=config.run_dir,
             _convert_="all",
         )

@@ -137,5 +137,6 @@ class SequenceTraining(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let the card travel."""
-        checkpoint[CARD] = self.card
+        """Let the card travel, with the latest figures of the validation."""
+        metrics = {name: float(value) for name, value in self.trainer.callback_metrics.items() if name[:4] == "val/"}
+        checkpoint[CARD] = self.card | {"metrics": metrics}
