@@ -7,6 +7,7 @@ import signal
 import pytest
 from lightning.pytorch.callbacks import Callback
 
+from midifactory.cli.train import cluster
 from midifactory.errors import Interrupted
 from midifactory.training.averaging import AveragedWeights
 from midifactory.training.callbacks import KeepBest
@@ -187,6 +188,25 @@ def test_one_best_one_is_replaced(new_run, tmp_path):
     run.fit()
     assert [path.name for path in (tmp_path / "best").iterdir()] == ["best.ckpt"]
     assert read_checkpoint(tmp_path / "best" / "best.ckpt")["global_step"] == 2 * len(run.train)
+
+
+def test_within_slurm_a_sigterm_saves_and_stops_too(new_run, monkeypatch):
+    for name, value in {"JOB_ID": "7", "NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.delenv("SLURM_JOB_NAME", raising=False)
+    handlers = []
+
+    class Look(Callback):
+        def on_train_batch_end(self, *_):
+            handlers.append(signal.getsignal(signal.SIGUSR1))
+
+    before = signal.getsignal(signal.SIGUSR1)
+    run = new_run(callbacks=[Kill(3, signal.SIGTERM), Look()], plugins=cluster())
+    with pytest.raises(Interrupted) as error:
+        run.fit()
+    assert error.value.exit_code == 143
+    assert read_checkpoint(run.last)["global_step"] == 3
+    assert set(handlers) == {before}  # Lightning's, which saves within a step and queues the job again, is off
 
 
 def test_a_second_ctrl_c_stops_at_once_and_unsaved(new_run):

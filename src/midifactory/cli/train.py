@@ -13,6 +13,7 @@ import lightning
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from omegaconf import DictConfig
 
 from midifactory import files
@@ -147,7 +148,7 @@ def build_trainer(config: DictConfig) -> lightning.Trainer:
             config.trainer,
             callbacks=callbacks,
             logger=loggers,
-            plugins=[WholeCheckpointIO()],
+            plugins=[WholeCheckpointIO(), *cluster()],
             default_root_dir=config.run_dir,
             _convert_="all",
         )
@@ -156,6 +157,16 @@ def build_trainer(config: DictConfig) -> lightning.Trainer:
         if type(cause).__name__ in {"MisconfigurationException", "ValueError", "TypeError"}:
             raise UserError(f"trainer: {str(cause).strip().splitlines()[0]}") from error
         raise
+
+
+def cluster() -> list[SLURMEnvironment]:
+    """SLURM, where it started this process, without Lightning's own requeueing.
+
+    That saves at a signal in the middle of a step, and ignores SIGTERM; scripts/slurm_train.sh requeues instead.
+    """
+    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():  # torchrun within SLURM comes first
+        return []
+    return [SLURMEnvironment(auto_requeue=False)]
 
 
 def remaining_steps(trainer: lightning.Trainer, batches: int) -> int:
