@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from midifactory.music.score import bar_count, load_score, note_arrays
-from midifactory.training.checkpoint_folder import read_checkpoint
+from midifactory.training.checkpoint_folder import newest_good, read_checkpoint
 from midifactory.training.module import SequenceTraining
 
 from .conftest import TINY, Outcome, run_command, write_folder, write_midi
@@ -219,7 +219,8 @@ def test_a_stopped_run_goes_on_where_it_was(stopped, name, monkeypatch):
     folder, process, _ = stopped[name]
     assert process.returncode == (130 if name == "interrupted" else -signal.SIGKILL)
     (run,) = (folder / "outputs" / "train").iterdir()
-    before = read_checkpoint(run / "checkpoints" / "last.ckpt")
+    newest, _ = newest_good(run / "checkpoints")  # best.ckpt, where the kill came just before last.ckpt
+    before = read_checkpoint(newest)
     trained = []
     step = SequenceTraining.training_step
 

@@ -12,7 +12,7 @@ from midifactory.errors import Interrupted
 from midifactory.training.averaging import AveragedWeights
 from midifactory.training.callbacks import KeepBest
 from midifactory.training.checkpoint import load_trained
-from midifactory.training.checkpoint_folder import read_checkpoint, write_checkpoint
+from midifactory.training.checkpoint_folder import read_card, read_checkpoint, write_checkpoint
 from midifactory.training.optimizers import Muon
 
 
@@ -178,6 +178,20 @@ def test_the_best_ones_are_kept_and_the_best_has_the_plain_name(new_run, metric)
     }
     assert read_checkpoint(folder / "best.ckpt")["global_step"] == 2 * epoch
     load_trained(best.best_model_path)
+
+
+@pytest.mark.parametrize("every", [1.0, 2])
+def test_the_best_one_is_gone_on_from_as_well_as_the_last(new_run, same_weights, tmp_path, every):
+    """Saved at an epoch's end, or by a validation within it."""
+    whole = new_run("whole", val_check_interval=every, batch_size=4).fit()
+    best = KeepBest(tmp_path / "best", monitor="val/loss", mode="min", save_top_k=-1)
+    new_run("watched", callbacks=[best], val_check_interval=every, batch_size=4).fit()
+    numbered = sorted((tmp_path / "best").glob("best-*.ckpt"), key=lambda path: read_card(path)["step"])
+    middle = numbered[len(numbered) // 2]
+    assert 0 < read_card(middle)["step"] < whole.trainer.global_step
+    resumed = new_run("resumed", val_check_interval=every, batch_size=4).fit(resume=middle)
+    assert resumed.trainer.global_step == whole.trainer.global_step
+    assert same_weights(resumed, whole)
 
 
 def test_one_best_one_is_replaced(new_run, tmp_path):
