@@ -24,6 +24,7 @@ from midifactory.models.interface import SequenceModel
 from midifactory.paths import conf_dir
 from midifactory.tokens.notes import NoteCodec
 from midifactory.training.checkpoint import build_model
+from midifactory.training.checkpoint_folder import read_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("train", "generate", "prepare", "analyze", "all", "attention", "interpolate", "vary")
@@ -151,7 +152,7 @@ def test_configs_of_ones_own(tmp_path):
     done = run_command(tmp_path, "train", "my_midis", *own, "accelerator=cpu", "trainer.limit_train_batches=1")
     assert done.code == 0, done
     (checkpoint,) = tmp_path.glob("outputs/train/*/checkpoints/best.ckpt")
-    card = torch.load(checkpoint, weights_only=True)["midifactory"]
+    card = read_checkpoint(checkpoint)["midifactory"]
     assert card["model"]["d_model"] == 24
     assert card["model"]["heads"] == 4
 

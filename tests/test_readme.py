@@ -105,7 +105,7 @@ def desk(tmp_path_factory):
     done = run(folder, "python generate.py bars=2")
     assert done.code == 0, done
     (checkpoint,) = folder.glob("outputs/train/*/checkpoints/best.ckpt")
-    shutil.copy(checkpoint, folder / "real.ckpt")
+    shutil.copytree(checkpoint, folder / "real.ckpt")
     (piece,) = folder.glob("outputs/generate/*/piece_01.json")
     shutil.copy(piece, folder / "piece.json")
     for number, name in enumerate(("piece", "song", "a", "b")):

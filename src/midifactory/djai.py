@@ -27,7 +27,6 @@ import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from tqdm.auto import tqdm
 
-from midifactory import files as whole_files
 from midifactory.data.batches import BatchPlan
 from midifactory.data.notes import NoteLoader, NoteWindows
 from midifactory.errors import UserError
@@ -38,7 +37,7 @@ from midifactory.music.profile import corpus_profile
 from midifactory.music.scan import MIDI_SUFFIXES
 from midifactory.music.score import UnreadableMidi, load_score, save_score
 from midifactory.tokens.notes import FEATURES, NoteCodec, Scaler, build_note_store, quantile_levels
-from midifactory.training.checkpoint import WholeFileCheckpointIO, read_checkpoint
+from midifactory.training.checkpoint_folder import WholeCheckpointIO, read_card, write_checkpoint
 from midifactory.training.module import CARD
 from midifactory.training.notes import NoteTraining, build_note_model, load_trained_notes, make_note_card
 
@@ -198,7 +197,7 @@ class ModelManager:
                 enable_checkpointing=False,
                 enable_model_summary=False,
                 callbacks=[history, TQDMProgressBar(refresh_rate=10)],
-                plugins=[WholeFileCheckpointIO()],
+                plugins=[WholeCheckpointIO()],
                 default_root_dir=folder,
             )
             with torch.random.fork_rng(devices=[]):
@@ -249,14 +248,13 @@ class ModelManager:
             _SETTINGS: json.dumps(self._settings)
         }
         weights = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        with whole_files.replacing(path) as temporary:
-            torch.save({CARD: card, "state_dict": weights}, temporary)
+        write_checkpoint({CARD: card, "state_dict": weights}, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "ModelManager":
         """The manager that `save` wrote. Raises UserError for any other file."""
         trained = load_trained_notes(path)
-        settings = read_checkpoint(path)[CARD].get(_SETTINGS)
+        settings = read_card(path).get(_SETTINGS)
         if settings is None:
             raise UserError(f"{path} was not saved by djai; compose with: midifactory generate checkpoint={path}")
         manager = cls(**json.loads(settings))

@@ -9,6 +9,10 @@ class UserError(Exception):
     """
 
 
+class Diverged(Exception):
+    """Training came to numbers that are not finite, and stopped before it wrote any; the message says what to do."""
+
+
 class Interrupted(Exception):
     """Work stopped by a signal after it was saved; the message says how to go on.
 

@@ -2,16 +2,16 @@
 
 import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from midifactory import files
 from midifactory.cli import generate as generate_module
-from midifactory.training import checkpoint as checkpoint_module
-from midifactory.training.checkpoint import WholeFileCheckpointIO
+from midifactory.training import checkpoint_folder
+from midifactory.training.checkpoint_folder import read_checkpoint, write_checkpoint
 
 from .conftest import TINY, Outcome, write_folder, write_midi
 
@@ -139,9 +139,9 @@ def test_resuming_what_is_not_there(here, tmp_path):
 )
 def test_resuming_with_other_settings(studio, in_studio, override, parts):
     (run,) = (studio / "outputs" / "train").iterdir()
-    before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    before = {path: path.read_bytes() for path in (run / "checkpoints").rglob("*") if path.is_file()}
     assert_refused(in_studio("train", f"resume={run}", override), "resume=", *parts)
-    assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
+    assert {path: path.read_bytes() for path in (run / "checkpoints").rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(
@@ -223,10 +223,11 @@ def test_a_refused_resume_does_not_change_what_the_next_one_does(tmp_path, here)
         (["broken.mid"], ["broken.mid", "not a valid MIDI file", "another"]),
         (["checkpoint=gone.ckpt"], ["checkpoint=", "gone.ckpt", "no such file"]),
         (["truncated.ckpt"], ["truncated.ckpt", "damaged", "bytes"]),
-        (["foreign.ckpt"], ["foreign.ckpt", "not written by midifactory"]),
+        (["foreign.ckpt"], ["foreign.ckpt", "single file", "train again"]),
+        (["bare.ckpt"], ["bare.ckpt", "not written by midifactory"]),
         (["other_tokenizer.ckpt"], ["other_tokenizer.ckpt", "weights do not fit"]),
         (["other_model.ckpt"], ["other_model.ckpt", "weights do not fit"]),
-        (["pickle.ckpt"], ["pickle.ckpt", "damaged or no checkpoint"]),
+        (["pickle.ckpt"], ["pickle.ckpt", "damaged: weights.pt cannot be read"]),
         (["checkpoint=my_midis"], ["checkpoint=my_midis", "checkpoints/best.ckpt"]),
         (["nonsense.json"], ["replay=nonsense.json", "midifactory generate"]),
         (["half.json"], ["replay=half.json", "midifactory generate"]),
@@ -253,24 +254,26 @@ class Bomb:
 def bad_files(studio):
     """Files that are almost what they should be."""
     (checkpoint,) = (studio / "outputs" / "train").glob("*/checkpoints/best.ckpt")
-    good = torch.load(checkpoint, weights_only=True)
+    good = read_checkpoint(checkpoint)
     card = good["midifactory"]
     write_midi(studio / "tune.mid", 5)
     write_midi(studio / "long.mid", 5, bars=400)
     (studio / "broken.mid").write_bytes(b"RIFF")
-    (studio / "truncated.ckpt").write_bytes(checkpoint.read_bytes()[:5000])
+    shutil.copytree(checkpoint, studio / "truncated.ckpt")
+    os.truncate(studio / "truncated.ckpt" / "weights.pt", 5000)
     (studio / "nonsense.json").write_text('{"a": 1}')
     (studio / "half.json").write_text('{"settings": {')
     torch.save({"state_dict": {}}, studio / "foreign.ckpt")
-    torch.save(good | {"bomb": Bomb()}, studio / "pickle.ckpt")
+    (studio / "bare.ckpt").mkdir()
+    write_checkpoint(good | {"state_dict": {"bomb": Bomb()}}, studio / "pickle.ckpt")
     fewer = {name: value[:-7] if len(value) > 500 else value for name, value in good["state_dict"].items()}
-    torch.save(good | {"state_dict": fewer}, studio / "other_tokenizer.ckpt")
+    write_checkpoint(good | {"state_dict": fewer}, studio / "other_tokenizer.ckpt")
     for name, change in {
         "other_model": {"d_model": 64},
         "evil": {"_target_": "os.system", "command": "touch exploded"},
         "evil_class": {"_target_": "subprocess.Popen", "args": ["touch", "exploded"]},
     }.items():
-        torch.save(good | {"midifactory": card | {"model": card["model"] | change}}, studio / f"{name}.ckpt")
+        write_checkpoint(good | {"midifactory": card | {"model": card["model"] | change}}, studio / f"{name}.ckpt")
     return studio
 
 
@@ -303,7 +306,7 @@ def test_a_replay_names_only_what_a_replay_may(studio, in_studio):
 def test_a_replay_of_changed_files_is_refused(studio, in_studio, tmp_path):
     (checkpoint,) = (studio / "outputs" / "train").glob("*/checkpoints/last.ckpt")
     own = tmp_path / "own.ckpt"
-    shutil.copy(checkpoint, own)
+    shutil.copytree(checkpoint, own)
     write_midi(tmp_path / "p.mid", 3)
     silent = ("audio=false", "piano_roll=false")
     done = in_studio("generate", str(own), str(tmp_path / "p.mid"), "prompt_bars=1", "bars=1", *silent)
@@ -313,8 +316,7 @@ def test_a_replay_of_changed_files_is_refused(studio, in_studio, tmp_path):
     (tmp_path / "p.mid").unlink()
     assert_refused(in_studio("generate", record, *silent), "p.mid")
     write_midi(tmp_path / "p.mid", 3)
-    content = torch.load(own, weights_only=True)
-    torch.save(content | {"epoch": 77}, own)
+    write_checkpoint(read_checkpoint(own) | {"epoch": 77}, own)
     assert_refused(in_studio("generate", record, *silent), "own.ckpt", "changed since", "put the old one back")
 
 
@@ -342,28 +344,32 @@ def test_a_full_disk_while_composing(in_studio, studio, monkeypatch):
     assert left_behind(studio) == before
 
 
-def test_a_full_disk_while_saving_a_checkpoint_keeps_the_old_one(in_studio, studio, monkeypatch):
+@pytest.mark.parametrize("fits", [0, 3000, 20000])
+def test_a_full_disk_while_saving_a_checkpoint_keeps_the_old_one(in_studio, studio, monkeypatch, fits):
+    """The disk is full after some bytes of weights.pt, where torch writes through our file."""
     (run,) = (studio / "outputs" / "train").iterdir()
-    before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    before = {path: path.read_bytes() for path in (run / "checkpoints").rglob("*") if path.is_file()}
+    write = checkpoint_folder._Hashing.write
 
-    def half(checkpoint, path):
-        Path(path).write_bytes(b"half of it")
-        no_space(path)
+    class Full:
+        def __init__(self, file):
+            self.file, self.left = file, fits
 
-    monkeypatch.setattr(checkpoint_module.torch, "save", half)
+        def write(self, data):
+            self.left -= len(data)
+            if self.left < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return self.file.write(data)
+
+        def close(self):
+            self.file.close()
+
+    def filling(self, data):
+        if not isinstance(self._file, Full):
+            self._file = Full(self._file)
+        return write(self, data)
+
+    monkeypatch.setattr(checkpoint_folder._Hashing, "write", filling)
     done = in_studio("train", f"resume={run}", "trainer.max_epochs=4")
-    assert_refused(done, "disk full", "free space", code=74)
-    assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
-
-
-@pytest.mark.parametrize("failure", ["write", "rename"])
-def test_a_checkpoint_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch, failure):
-    target, plugin = tmp_path / "last.ckpt", WholeFileCheckpointIO()
-    plugin.save_checkpoint({"step": 1}, target)
-    old = target.read_bytes()
-    with monkeypatch.context() as patch:
-        patch.setattr(*((torch, "save") if failure == "write" else (files.Path, "replace")), no_space)
-        with pytest.raises(OSError, match="No space"):
-            plugin.save_checkpoint({"step": 2}, target)
-    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
-    assert target.read_bytes() == old
+    assert_refused(done, "disk full", "checkpoints", "free space", code=74)
+    assert {path: path.read_bytes() for path in (run / "checkpoints").rglob("*") if path.is_file()} == before

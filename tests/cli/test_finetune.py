@@ -1,8 +1,10 @@
 """A trained model goes on with a user's own files: full and LoRA, resumed, and every mistake in one line."""
 
 import json
+import os
 import random
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from symusic import Note, Score, Tempo, TimeSignature, Track
 
 from midifactory.music.score import load_score
 from midifactory.training.checkpoint import load_trained
+from midifactory.training.checkpoint_folder import read_checkpoint
 
 from .conftest import TINY, Outcome, run_command, write_folder
 from .test_bad_input import assert_refused
@@ -111,14 +114,14 @@ def test_a_resumed_fine_tuning_ends_where_the_undisturbed_one_does(workshop, met
 def test_the_rate_the_model_and_the_tokenizer_are_those_that_were_asked_for(workshop):
     """Fine-tuning's own rate unless one is typed; dropout is free to change; fewer tokens fit."""
     run = run_of(fine_tune(workshop, "model.dropout=0.3", "tokenizer.pitch_range=[30,90]"))
-    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    state = read_checkpoint(run / "checkpoints" / "last.ckpt")
     assert state["lr_schedulers"][0]["base_lrs"][0] == 3e-4
     card = state["midifactory"]
-    base = torch.load(workshop / "base.ckpt", weights_only=True)["midifactory"]
+    base = read_checkpoint(workshop / "base.ckpt")["midifactory"]
     assert card["model"] == base["model"] | {"dropout": 0.3}
     assert '"pitch_range": [30, 90]' in card["tokenizer"]
     typed = run_of(fine_tune(workshop, "optimizer.lr=0.001"))
-    state = torch.load(typed / "checkpoints" / "last.ckpt", weights_only=True)
+    state = read_checkpoint(typed / "checkpoints" / "last.ckpt")
     assert state["lr_schedulers"][0]["base_lrs"][0] == 1e-3
     assert state["midifactory"]["tokenizer"] == base["tokenizer"]
 
@@ -162,12 +165,13 @@ def test_what_does_not_fit_is_said_before_any_training(workshop, arguments, part
 
 
 def test_checkpoints_that_cannot_be_gone_on_from(workshop):
-    (workshop / "half.ckpt").write_bytes((workshop / "base.ckpt").read_bytes()[:5000])
+    shutil.copytree(workshop / "base.ckpt", workshop / "half.ckpt")
+    os.truncate(workshop / "half.ckpt" / "weights.pt", 5000)
     torch.save({"state_dict": {}}, workshop / "foreign.ckpt")
     for name, parts in {
         "gone.ckpt": ["gone.ckpt: no such file"],
         "half.ckpt": ["half.ckpt", "5000 bytes", "damaged"],
-        "foreign.ckpt": ["not written by midifactory"],
+        "foreign.ckpt": ["foreign.ckpt is a single file"],
         "my_songs": ["my_songs", "checkpoints/best.ckpt"],
     }.items():
         assert_refused(run_command(workshop, "train", "my_songs", f"init_from={name}", *TINY), "init_from", *parts)

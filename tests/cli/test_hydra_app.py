@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from midifactory.cli import hydra_app
-from midifactory.errors import UserError
+from midifactory.errors import Diverged, UserError
 
 PROGRAM = """
 import errno, os, sys, time
@@ -187,3 +187,7 @@ def test_run_leaves_the_process_as_it_was(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "midifactory: no\n"
     assert sys.argv == before
     assert "HYDRA_FULL_ERROR" not in os.environ
+
+
+def test_a_divergence_has_a_code_of_its_own():
+    assert hydra_app.explain(Diverged("step 3: the loss is nan")) == ("step 3: the loss is nan", 3)

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,9 @@ import wave
 from pathlib import Path
 
 import pytest
-import torch
 
 from midifactory.music.score import bar_count, load_score, note_arrays
+from midifactory.training.checkpoint_folder import newest_good, read_checkpoint
 from midifactory.training.module import SequenceTraining
 
 from .conftest import TINY, Outcome, run_command, write_folder, write_midi
@@ -49,7 +50,7 @@ def test_training_leaves_a_whole_run(studio):
     for split in ("validation", "test"):
         assert 0 < result[split]["nats_per_note"] < 2 * result[split]["uniform_nats_per_note"]
     for name in ("best.ckpt", "last.ckpt"):
-        assert "state_dict" in torch.load(run / "checkpoints" / name, weights_only=True)
+        assert "state_dict" in read_checkpoint(run / "checkpoints" / name)
     splits = [piece["split"] for piece in json.loads((run / "corpus.json").read_text())["pieces"]]
     assert sorted(splits) == ["test"] * 3 + ["train"] * 6 + ["validation"] * 3
 
@@ -207,7 +208,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(stopped):
     assert "Traceback" not in errors
     last = errors.strip().splitlines()[-1]
     (run,) = (folder / "outputs" / "train").iterdir()
-    step = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    step = read_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"]
     assert last.startswith(f"midifactory: stopped at step {step}, saved as ")
     assert f"resume={run.relative_to(folder)}" in last or f"resume={run}" in last
 
@@ -218,7 +219,8 @@ def test_a_stopped_run_goes_on_where_it_was(stopped, name, monkeypatch):
     folder, process, _ = stopped[name]
     assert process.returncode == (130 if name == "interrupted" else -signal.SIGKILL)
     (run,) = (folder / "outputs" / "train").iterdir()
-    before = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    newest, _ = newest_good(run / "checkpoints")  # best.ckpt, where the kill came just before last.ckpt
+    before = read_checkpoint(newest)
     trained = []
     step = SequenceTraining.training_step
 
@@ -234,7 +236,7 @@ def test_a_stopped_run_goes_on_where_it_was(stopped, name, monkeypatch):
     assert trained == list(range(before["global_step"], total))
     result = json.loads((run / "result.json").read_text())
     assert result["steps"] == total
-    after = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    after = read_checkpoint(run / "checkpoints" / "last.ckpt")
     assert after["midifactory"]["model"] == before["midifactory"]["model"]
     assert after["midifactory"]["model"]["d_model"] == 16
     logged = []
@@ -245,3 +247,24 @@ def test_a_stopped_run_goes_on_where_it_was(stopped, name, monkeypatch):
     assert max(logged[1]) == total - 1
     (piece,) = pieces_of(run_command(folder, "generate", "bars=1", "audio=false", "piano_roll=false"))
     assert str(run) in json.loads(piece.with_suffix(".json").read_text())["settings"]["checkpoint"]
+
+
+def test_a_damaged_checkpoint_is_named_and_the_next_newest_is_gone_on_with(studio, tmp_path):
+    shutil.copytree(studio, tmp_path, dirs_exist_ok=True)
+    (run,) = (tmp_path / "outputs" / "train").iterdir()
+    last, best = run / "checkpoints" / "last.ckpt", run / "checkpoints" / "best.ckpt"
+    os.truncate(last / "training.pt", 100)
+    refused = run_command(tmp_path, "train", f"resume={last}", "trainer.max_epochs=3")
+    assert refused.code == 2
+    assert "last.ckpt is damaged: training.pt has 100 bytes" in refused.message
+    done = run_command(tmp_path, "train", "resume=latest", "trainer.max_epochs=3")
+    assert done.code == 0, done
+    assert "last.ckpt is damaged: training.pt has 100 bytes" in done.message
+    assert f"going on from {best.relative_to(tmp_path)}" in done.message
+    assert json.loads((run / "result.json").read_text())["steps"] == 9
+    assert read_checkpoint(last)["global_step"] == 9
+    for path in (last, best):
+        (path / "hashes.json").write_text("{}")
+    lost = run_command(tmp_path, "train", "resume=latest")
+    assert lost.code == 2
+    assert lost.message.splitlines()[-1].startswith("midifactory: resume=latest: none of its 2 checkpoints is whole; ")

@@ -7,11 +7,11 @@ import random
 from pathlib import Path
 
 import pytest
-import torch
 from omegaconf import OmegaConf
 
 from midifactory.music.score import bar_count, load_score
 from midifactory.paths import conf_dir
+from midifactory.training.checkpoint_folder import read_checkpoint
 
 from .conftest import TINY, run_command, write_folder
 
@@ -60,7 +60,7 @@ def test_a_model_file_trains_and_composes(desk, request, model, data):
     assert done.code == 0, done
     result = json.loads((desk / run / "result.json").read_text())
     assert all(math.isfinite(result[split]["nats_per_note"]) for split in ("validation", "test"))
-    card = torch.load(desk / run / "checkpoints" / "best.ckpt", weights_only=True)["midifactory"]
+    card = read_checkpoint(desk / run / "checkpoints" / "best.ckpt")["midifactory"]
     file = OmegaConf.load(conf_dir() / "model" / f"{model}.yaml")
     assert set(card["model"]) >= set(file) - {"defaults"}
     assert result["model"] == card["model"]["_target_"].rpartition(".")[2]

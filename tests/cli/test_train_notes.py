@@ -3,9 +3,9 @@
 import json
 
 import pytest
-import torch
 
 from midifactory.music.score import bar_count, load_score, note_arrays
+from midifactory.training.checkpoint_folder import read_checkpoint
 
 from .conftest import TINY, run_command, write_folder, write_midi
 
@@ -42,7 +42,7 @@ def test_training_leaves_a_whole_run(desk):
         assert part["unigram_nats_per_note"] < part["uniform_nats_per_note"]
         heads = ("track", "time_delta", "pitch", "duration", "velocity")
         assert part["nats_per_note"] == pytest.approx(sum(part["nats_of_features"][name] for name in heads))
-    card = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["midifactory"]
+    card = read_checkpoint(run / "checkpoints" / "best.ckpt")["midifactory"]
     assert card["model"]["cell"] == "gru"
     assert card["profile"]["tessitura"]
     assert load_score(run / "samples" / "epoch-0002" / "piece_02.mid").note_num() == 12

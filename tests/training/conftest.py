@@ -12,7 +12,8 @@ import torch
 from midifactory.data.batches import BatchPlan, SegmentDataset, SegmentLoader
 from midifactory.data.segments import SegmentCount, cut_segments
 from midifactory.training.callbacks import KeepLast
-from midifactory.training.checkpoint import WholeFileCheckpointIO, build_model, make_card
+from midifactory.training.checkpoint import build_model, make_card
+from midifactory.training.checkpoint_folder import WholeCheckpointIO
 from midifactory.training.module import SequenceTraining
 from midifactory.training.schedules import cosine
 
@@ -35,9 +36,11 @@ class Run:
         last_callbacks=(),
         dropout=0.2,
         batch_size=8,
+        workers=0,
         optimizer=None,
         schedule=None,
         loss=None,
+        plugins=(),
         **trainer,
     ):
         segments = []
@@ -47,7 +50,9 @@ class Run:
             )
         lengths = [len(segment) for segment in segments]
         dataset = SegmentDataset(store, segments)
-        self.train = SegmentLoader(dataset, BatchPlan(lengths, batch_size, SEED, shuffle=True), tokenizer.pad_id, 0)
+        self.train = SegmentLoader(
+            dataset, BatchPlan(lengths, batch_size, SEED, shuffle=True), tokenizer.pad_id, workers
+        )
         self.validation = SegmentLoader(dataset, BatchPlan(lengths, 8, SEED, shuffle=False), tokenizer.pad_id, 0)
         config = model | {"dropout": dropout}
         torch.manual_seed(SEED)
@@ -67,7 +72,7 @@ class Run:
             enable_model_summary=False,
             num_sanity_val_steps=0,
             callbacks=[*callbacks, KeepLast(folder / "checkpoints"), *last_callbacks],
-            plugins=[WholeFileCheckpointIO()],
+            plugins=[WholeCheckpointIO(), *plugins],
             default_root_dir=folder,
             **trainer,
         )

@@ -7,9 +7,12 @@ import signal
 import pytest
 from lightning.pytorch.callbacks import Callback
 
+from midifactory.cli.train import cluster
 from midifactory.errors import Interrupted
 from midifactory.training.averaging import AveragedWeights
+from midifactory.training.callbacks import KeepBest
 from midifactory.training.checkpoint import load_trained
+from midifactory.training.checkpoint_folder import read_card, read_checkpoint, write_checkpoint
 from midifactory.training.optimizers import Muon
 
 
@@ -66,12 +69,12 @@ def test_two_epochs_and_two_more_are_four(start, straight, same_weights):
     class Copy(Callback):
         def on_train_epoch_start(self, trainer, module):
             if trainer.current_epoch == 2:
-                kept["last"] = first.last.read_bytes()
+                kept["last"] = read_checkpoint(first.last)
 
     first.trainer.callbacks.insert(0, Copy())
     with pytest.raises(Interrupted):
         first.fit()
-    (first.last.parent / "epoch.ckpt").write_bytes(kept["last"])
+    write_checkpoint(kept["last"], first.last.parent / "epoch.ckpt")
     second = start("second").fit(resume=first.last.parent / "epoch.ckpt")
     assert second.trainer.global_step == straight.trainer.global_step
     assert same_weights(second, straight)
@@ -111,6 +114,113 @@ def test_a_run_interrupted_in_validation_goes_on_as_if_undisturbed(start, straig
     resumed = start("resumed").fit(resume=stopped.last)
     assert resumed.trainer.global_step == straight.trainer.global_step
     assert same_weights(resumed, straight)
+
+
+class Losses(Callback):
+    """The loss of each batch; after batch number `ends` of the run, the end, as of a kill: nothing is saved."""
+
+    def __init__(self, ends=None):
+        self.values, self.ends = [], ends
+
+    def on_train_batch_end(self, trainer, module, outputs, *_):
+        self.values.append(outputs["loss"].item())
+        if len(self.values) == self.ends:
+            raise KilledNow
+
+
+class KilledNow(Exception):
+    pass
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_a_run_that_ends_while_it_accumulates_goes_on_as_if_undisturbed(new_run, same_weights, how, workers):
+    """Batches of two: the gradients of the first of a pair are in the checkpoint."""
+    settings = {"accumulate_grad_batches": 2, "workers": workers, "batch_size": 4, "epochs": 2}
+    losses = Losses()
+    whole = new_run("whole", callbacks=[losses], **settings).fit()
+    batches = len(whole.train)
+    at = batches + 3  # its checkpoint is of the first of a pair
+    callbacks = [Losses(ends=at + 1)] if how == "killed" else [Kill(at)]
+    ended = new_run("ended", callbacks=callbacks, **settings)
+    ended.trainer.callbacks[-1]._interval_seconds = -1.0 if how == "killed" else 1e9  # saves after each batch, or never
+    with pytest.raises(KilledNow if how == "killed" else Interrupted):
+        ended.fit()
+    assert "gradients" in read_checkpoint(ended.last)
+    rest = Losses()
+    resumed = new_run("resumed", callbacks=[rest], **settings).fit(resume=ended.last)
+    assert rest.values == losses.values[at:]
+    assert resumed.trainer.global_step == whole.trainer.global_step
+    assert same_weights(resumed, whole)
+
+
+@pytest.mark.parametrize("metric", ["val/loss", "val/nats_per_note"])
+def test_the_best_ones_are_kept_and_the_best_has_the_plain_name(new_run, metric):
+    figures = iter([3.0, 1.0, 4.0, 2.0])
+
+    class Figures(Callback):
+        def on_validation_epoch_end(self, trainer, module):
+            module.log(metric, next(figures))
+
+    run = new_run(epochs=4)
+    folder = run.last.parent
+    best = KeepBest(folder, monitor=metric, mode="min", save_top_k=2)
+    run.module.on_validation_epoch_end = lambda: None
+    run.trainer.callbacks[:0] = [Figures()]
+    run.trainer.callbacks.append(best)
+    run.fit()
+    epoch = len(run.train)
+    assert {path.name for path in folder.iterdir()} == {
+        "last.ckpt",
+        "best.ckpt",
+        f"best-{2 * epoch}.ckpt",
+        f"best-{4 * epoch}.ckpt",
+    }
+    assert read_checkpoint(folder / "best.ckpt")["global_step"] == 2 * epoch
+    load_trained(best.best_model_path)
+
+
+@pytest.mark.parametrize("every", [1.0, 2])
+def test_the_best_one_is_gone_on_from_as_well_as_the_last(new_run, same_weights, tmp_path, every):
+    """Saved at an epoch's end, or by a validation within it."""
+    whole = new_run("whole", val_check_interval=every, batch_size=4).fit()
+    best = KeepBest(tmp_path / "best", monitor="val/loss", mode="min", save_top_k=-1)
+    new_run("watched", callbacks=[best], val_check_interval=every, batch_size=4).fit()
+    numbered = sorted((tmp_path / "best").glob("best-*.ckpt"), key=lambda path: read_card(path)["step"])
+    middle = numbered[len(numbered) // 2]
+    assert 0 < read_card(middle)["step"] < whole.trainer.global_step
+    resumed = new_run("resumed", val_check_interval=every, batch_size=4).fit(resume=middle)
+    assert resumed.trainer.global_step == whole.trainer.global_step
+    assert same_weights(resumed, whole)
+
+
+def test_one_best_one_is_replaced(new_run, tmp_path):
+    best = KeepBest(tmp_path / "best", monitor="val/loss", mode="max")
+    run = new_run(epochs=2, callbacks=[best])
+    figures = iter([1.0, 2.0])
+    run.module.on_validation_epoch_end = lambda: run.module.log("val/loss", next(figures))
+    run.fit()
+    assert [path.name for path in (tmp_path / "best").iterdir()] == ["best.ckpt"]
+    assert read_checkpoint(tmp_path / "best" / "best.ckpt")["global_step"] == 2 * len(run.train)
+
+
+def test_within_slurm_a_sigterm_saves_and_stops_too(new_run, monkeypatch):
+    for name, value in {"JOB_ID": "7", "NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.delenv("SLURM_JOB_NAME", raising=False)
+    handlers = []
+
+    class Look(Callback):
+        def on_train_batch_end(self, *_):
+            handlers.append(signal.getsignal(signal.SIGUSR1))
+
+    before = signal.getsignal(signal.SIGUSR1)
+    run = new_run(callbacks=[Kill(3, signal.SIGTERM), Look()], plugins=cluster())
+    with pytest.raises(Interrupted) as error:
+        run.fit()
+    assert error.value.exit_code == 143
+    assert read_checkpoint(run.last)["global_step"] == 3
+    assert set(handlers) == {before}  # Lightning's, which saves within a step and queues the job again, is off
 
 
 def test_a_second_ctrl_c_stops_at_once_and_unsaved(new_run):

@@ -17,7 +17,8 @@ from midifactory.music.corpora import Folder
 from midifactory.music.score import save_score
 from midifactory.tokens.notes import FEATURES, HEADS, NoteCodec, quantile_levels
 from midifactory.training.callbacks import KeepLast
-from midifactory.training.checkpoint import WholeFileCheckpointIO, load_trained
+from midifactory.training.checkpoint import load_trained
+from midifactory.training.checkpoint_folder import WholeCheckpointIO, read_checkpoint, write_checkpoint
 from midifactory.training.module import CARD
 from midifactory.training.notes import (
     NoteTraining,
@@ -67,7 +68,7 @@ class Run:
             enable_model_summary=False,
             num_sanity_val_steps=0,
             callbacks=[KeepLast(folder / "checkpoints")],
-            plugins=[WholeFileCheckpointIO()],
+            plugins=[WholeCheckpointIO()],
             default_root_dir=folder,
             **trainer,
         )
@@ -231,7 +232,7 @@ def test_baselines(new_data):
 def test_a_checkpoint_is_all_that_is_needed(new_data, tmp_path):
     data = new_data()
     run = Run(data, tmp_path, epochs=1).fit()
-    card = torch.load(run.last, weights_only=True)[CARD]
+    card = read_checkpoint(run.last)[CARD]
     assert card["model"]["cell"] == "gru"
     assert holds_notes(run.last)
     trained = load_trained_notes(run.last)
@@ -247,11 +248,11 @@ def test_a_checkpoint_is_all_that_is_needed(new_data, tmp_path):
 
 def test_a_checkpoint_of_other_things_is_told(new_data, tmp_path):
     run = Run(new_data(), tmp_path, epochs=1).fit()
-    checkpoint = torch.load(run.last, weights_only=True)
+    checkpoint = read_checkpoint(run.last)
 
     def told(words, **changes):
         other = tmp_path / "other.ckpt"
-        torch.save(checkpoint | {CARD: {**checkpoint[CARD], **changes}}, other)
+        write_checkpoint(checkpoint | {CARD: {**checkpoint[CARD], **changes}}, other)
         with pytest.raises(UserError, match=words):
             load_trained_notes(other)
 

@@ -148,7 +148,7 @@ def _positional(command: str, argument: str, before: list[str]) -> list[str] | N
         return None
     if command in _TAKES_FILE:
         target = _KEY_OF_SUFFIX.get(Path(argument).suffix.lower())
-        if target and (not names_key or os.path.isfile(argument)):
+        if target and (not names_key or os.path.exists(argument)):
             keys = _MIDI_KEYS.get(command, (target,)) if target == "prompt" else (target,)
             taken = {override.partition("=")[0] for override in before}
             return [f"{next((name for name in keys if name not in taken), keys[-1])}={quote(argument)}"]
@@ -219,7 +219,7 @@ def _understood(command: str) -> str:
     kinds = ["key=value", "--key value"]
     if command in _TAKES_FILE:
         midi = " and ".join(_MIDI_KEYS.get(command, ("the prompt",)))
-        kinds += [f"a .mid, .midi or .kar file ({midi})", "a .json file (replay)", "a .ckpt file (checkpoint)"]
+        kinds += [f"a .mid, .midi or .kar file ({midi})", "a .json file (replay)", "a .ckpt folder (checkpoint)"]
     if command in _TAKES_FOLDER:
         kinds.append("an existing folder of MIDI files")
     return f"{command} understands " + ", ".join(kinds)

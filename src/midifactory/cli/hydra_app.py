@@ -1,8 +1,9 @@
 """The one place where Hydra is started, for every command.
 
 Exit codes: 0 done; 1 a bug of ours, with its traceback; 2 a mistake the user can mend (UserError, an unknown key
-or option); 74 (EX_IOERR) disk full; 128 + the signal's number when stopped by one (130 for Ctrl-C). Only a bug
-prints a traceback, unless the user has set HYDRA_FULL_ERROR=1, which prints it for everything.
+or option); 3 the training diverged; 74 (EX_IOERR) disk full; 128 + the signal's number when stopped by one (130 for
+Ctrl-C, 143 for SIGTERM). Only a bug prints a traceback, unless the user has set HYDRA_FULL_ERROR=1, which prints it
+for everything.
 """
 
 import errno
@@ -24,11 +25,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from midifactory.cli.arguments import to_overrides
-from midifactory.errors import Interrupted, UserError
+from midifactory.errors import Diverged, Interrupted, UserError
 from midifactory.paths import conf_dir
 
 EXIT_BUG = 1
 EXIT_USER_ERROR = 2
+EXIT_DIVERGED = 3
 EXIT_DISK_FULL = 74
 EXIT_INTERRUPTED = 130
 
@@ -137,6 +139,8 @@ def explain(error: BaseException) -> tuple[str | None, int]:
             return "interrupted; every file that was finished is whole", EXIT_INTERRUPTED
         if isinstance(link, Interrupted):
             return str(link), link.exit_code
+        if isinstance(link, Diverged):
+            return str(link), EXIT_DIVERGED
         if isinstance(link, UserError):
             return str(link), EXIT_USER_ERROR
         if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT):

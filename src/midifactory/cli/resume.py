@@ -11,8 +11,8 @@ from midifactory import files
 from midifactory.cli.building import plain
 from midifactory.cli.runs import run_to_resume, stored_overrides
 from midifactory.errors import UserError
-from midifactory.training.checkpoint import read_checkpoint
-from midifactory.training.module import CARD, SequenceTraining
+from midifactory.training.checkpoint_folder import read_weights, verify
+from midifactory.training.module import SequenceTraining
 
 _RESUMING = ".hydra/resuming"
 # What a checkpoint's weights and optimiser state are of.
@@ -31,10 +31,7 @@ def resumed_arguments(argv: list[str]) -> list[str]:
         keys = {other.split("=", 1)[0].lstrip("+-") for other in typed}
         if keys & {"init_from", "init-from"}:
             raise UserError(f"resume={match[1]} continues a run, init_from starts one; leave one of them out")
-        folder = run_to_resume(match[1].strip("'\""))
-        checkpoint = Path(match[1].strip("'\""))
-        if checkpoint.suffix != ".ckpt":
-            checkpoint = folder / "checkpoints" / "last.ckpt"
+        folder, checkpoint = run_to_resume(match[1].strip("'\""))
         kept = [old for old in stored_overrides(folder) if old.split("=", 1)[0].lstrip("+") not in keys | {"resume"}]
         place = [f"resume={checkpoint.resolve()}", f"hydra.run.dir='{folder.resolve()}'"]
         # Hydra records what was typed before we can judge it; `keep_settings` makes it the run's own.
@@ -44,7 +41,7 @@ def resumed_arguments(argv: list[str]) -> list[str]:
 
 def check_resume(config: DictConfig) -> None:
     """Raise UserError where the run to be resumed began with other settings, or its checkpoint is damaged."""
-    read_checkpoint(config.resume)
+    verify(config.resume)
     began: Any = OmegaConf.load(Path(config.run_dir) / ".hydra" / "config.yaml")
     for group in _FIXED:
         before = dict(_settings(group, began.get(group)))
@@ -68,11 +65,11 @@ def _settings(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def check_weights(path: str, module: SequenceTraining) -> None:
     """Raise UserError where the checkpoint to be resumed is of other tokens, labels or weights than `module`."""
-    checkpoint = read_checkpoint(path)
+    card, weights, _ = read_weights(path)
     for key in ("tokenizer", "conditions"):
-        if checkpoint[CARD].get(key) != module.card[key]:
+        if card.get(key) != module.card[key]:
             raise UserError(f"resume={path}: this checkpoint has another {key}; start anew without resume")
-    stored = {name: value.shape for name, value in checkpoint["state_dict"].items()}
+    stored = {name: value.shape for name, value in weights.items()}
     own = {name: value.shape for name, value in module.state_dict().items()}
     if stored != own:
         differing = sorted(name for name, _ in stored.items() ^ own.items())

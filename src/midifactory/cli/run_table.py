@@ -15,6 +15,7 @@ from midifactory import files
 from midifactory.cli.hydra_app import report
 from midifactory.cli.runs import OUTPUTS
 from midifactory.errors import UserError
+from midifactory.training.checkpoint_folder import stored_at
 
 USAGE = f"""usage: midifactory runs [filter=TEXT] [sort=COLUMN] [--csv] [csv=FILE] [root={OUTPUTS}]
 
@@ -97,7 +98,7 @@ def read_run(folder: Path) -> Run | None:
         return None
     choices = _inside(_mapping(folder / ".hydra" / "hydra.yaml"), "hydra", "runtime", "choices")
     overrides = _yaml(folder / ".hydra" / "overrides.yaml")
-    checkpoints = [name for name in ("best.ckpt", "last.ckpt") if (folder / "checkpoints" / name).is_file()]
+    checkpoints = [name for name in ("best.ckpt", "last.ckpt") if stored_at(folder / "checkpoints" / name)]
     result, corpus = _json(folder / "result.json"), _json(folder / "corpus.json")
     if result:
         figures = {name: result.get(name) for name in ("parameters", "minutes", "steps")}

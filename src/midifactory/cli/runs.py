@@ -1,28 +1,34 @@
 """Finding runs on disk: the newest one, its checkpoints, and the settings it was started with."""
 
+import sys
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
 from midifactory.errors import UserError
+from midifactory.training.checkpoint_folder import checkpoints_by_age, is_checkpoint, newest_good, stored_at
 
 OUTPUTS = Path("outputs")
 
 
 def run_folders() -> list[Path]:
     """Folders of training runs and sweep jobs below outputs/, the most lately written last."""
-    folders = [path.parent for path in OUTPUTS.glob("**/checkpoints") if path.is_dir()]
-    return sorted(
-        folders, key=lambda folder: max(p.stat().st_mtime for p in [folder, *(folder / "checkpoints").iterdir()])
-    )
+    folders = [path for path in OUTPUTS.glob("**/checkpoints") if path.is_dir()]
+    # A save renames, which a folder's own time tells; what lies in it may be renamed while this looks.
+    newest_last = sorted(folders, key=lambda path: max(path.stat().st_mtime, path.parent.stat().st_mtime))
+    return [path.parent for path in newest_last]
+
+
+def _best_in(folder: Path) -> Path | None:
+    """The best checkpoint in a folder of checkpoints, its last one before the first validation."""
+    return next(filter(stored_at, (folder / "best.ckpt", folder / "last.ckpt")), None)
 
 
 def newest_checkpoint() -> Path:
     """The best checkpoint of the newest run that has one (its last one before the first validation)."""
     for folder in reversed(run_folders()):
-        for name in ("best.ckpt", "last.ckpt"):
-            if (folder / "checkpoints" / name).is_file():
-                return folder / "checkpoints" / name
+        if found := _best_in(folder / "checkpoints"):
+            return found
     raise UserError(f"no checkpoint below {OUTPUTS.resolve()}; train first: python train.py")
 
 
@@ -31,34 +37,44 @@ def checkpoint_in(text: str) -> Path:
     if text == "latest":
         return newest_checkpoint()
     path = Path(text).expanduser()
-    if path.is_dir():
-        for name in ("best.ckpt", "last.ckpt"):
-            for candidate in (path / "checkpoints" / name, path / name):
-                if candidate.is_file():
-                    return candidate
+    if path.is_dir() and not is_checkpoint(path):
+        if found := _best_in(path / "checkpoints") or _best_in(path):
+            return found
         raise UserError(f"checkpoint={text}: this folder has no checkpoints/best.ckpt; name a run below outputs/train")
     return path
 
 
-def run_to_resume(text: str) -> Path:
-    """The folder of the run that `resume=text` means: `latest`, a folder, or a checkpoint in its checkpoints/.
+def run_to_resume(text: str) -> tuple[Path, Path]:
+    """The folder of the run that `resume=text` means, and its checkpoint to go on from.
 
-    Raises UserError where there is none, or it has no last.ckpt yet.
+    `text` is `latest`, a folder, whose newest checkpoint is taken that is whole, or a checkpoint in its checkpoints/.
+    Says which were passed over for damage. Raises UserError where there is no run, or no checkpoint is whole.
     """
     if text == "latest":
-        folders = [folder for folder in run_folders() if (folder / "checkpoints" / "last.ckpt").is_file()]
+        folders = [folder for folder in run_folders() if any(checkpoints_by_age(folder / "checkpoints"))]
         if not folders:
-            raise UserError(f"resume=latest: no run below {OUTPUTS.resolve()} has a last.ckpt; train first")
-        return folders[-1]
+            raise UserError(f"resume=latest: no run below {OUTPUTS.resolve()} has a checkpoint; train first")
+        return folders[-1], _newest_good(text, folders[-1])
     path = Path(text).expanduser()
-    folder = path.parent.parent if path.suffix == ".ckpt" else path
-    if not path.exists() or not (folder / ".hydra" / "overrides.yaml").is_file():
+    named = is_checkpoint(path)
+    folder = path.parent.parent if named else path
+    if not (stored_at(path) if named else path.exists()) or not (folder / ".hydra" / "overrides.yaml").is_file():
         raise UserError(
             f"resume={text}: no run there; give resume=latest, a folder below outputs/train, or its last.ckpt"
         )
-    if path.is_dir() and not (folder / "checkpoints" / "last.ckpt").is_file():
-        raise UserError(f"resume={text}: this run saved no last.ckpt; start it again without resume")
-    return folder
+    return folder, path if named else _newest_good(text, folder)
+
+
+def _newest_good(text: str, folder: Path) -> Path:
+    found, refused = newest_good(folder / "checkpoints")
+    for error in refused:
+        print(f"warning: {error}", file=sys.stderr, flush=True)
+    if found is None:
+        saved = f"none of its {len(refused)} checkpoints is whole" if refused else "this run saved no checkpoint"
+        raise UserError(f"resume={text}: {saved}; start it again without resume")
+    if refused:
+        print(f"warning: resume={text}: going on from {found}", file=sys.stderr, flush=True)
+    return found
 
 
 def stored_overrides(folder: Path) -> list[str]:

@@ -14,6 +14,7 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from omegaconf import DictConfig
 
 from midifactory import files
@@ -30,7 +31,8 @@ from midifactory.errors import UserError
 from midifactory.models.interface import SequenceModel
 from midifactory.music.profile import corpus_profile
 from midifactory.tokens.tokenizer import Tokenizer
-from midifactory.training.checkpoint import WholeFileCheckpointIO, build_model, make_card
+from midifactory.training.checkpoint import build_model, make_card
+from midifactory.training.checkpoint_folder import WholeCheckpointIO
 from midifactory.training.estimate import estimate_cost, token_loss
 from midifactory.training.finetune import Start
 from midifactory.training.loss import TrainingLoss, token_weights
@@ -128,6 +130,7 @@ def token_training(config: DictConfig, data: MidiDataModule, start: Start | None
             data.condition_codec,
             finetuned,
             data.segment_settings,
+            plain(config),
         ),
         condition_dropout=config.condition_dropout,
     )
@@ -154,7 +157,7 @@ def build_trainer(config: DictConfig) -> lightning.Trainer:
             config.trainer,
             callbacks=callbacks,
             logger=loggers,
-            plugins=[WholeFileCheckpointIO()],
+            plugins=[WholeCheckpointIO(), *cluster()],
             default_root_dir=config.run_dir,
             _convert_="all",
         )
@@ -177,6 +180,16 @@ def finish_wandb(trainer: lightning.Trainer) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.experiment.finish()
+
+
+def cluster() -> list[SLURMEnvironment]:
+    """SLURM, where it started this process, without Lightning's own requeueing.
+
+    That saves at a signal in the middle of a step, and ignores SIGTERM; scripts/slurm_train.sh requeues instead.
+    """
+    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():  # torchrun within SLURM comes first
+        return []
+    return [SLURMEnvironment(auto_requeue=False)]
 
 
 def remaining_steps(trainer: lightning.Trainer, batches: int) -> int:

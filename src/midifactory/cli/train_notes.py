@@ -47,7 +47,7 @@ def note_training(config: DictConfig, data: NoteDataModule) -> NoteTraining:
         instantiate(config.optimizer),
         instantiate(config.schedule),
         seed=config.seed,
-        card=make_note_card(model_config, data.codec, data.scaler, profile, data.corpus_name),
+        card=make_note_card(model_config, data.codec, data.scaler, profile, data.corpus_name, plain(config)),
     )
 
 

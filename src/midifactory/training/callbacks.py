@@ -1,5 +1,7 @@
-"""Callbacks that keep a run's work: `last.ckpt` at every chance, and a stop that saves first."""
+"""Callbacks that keep a run's work: the best checkpoints, `last.ckpt` at every chance, and a stop that saves first."""
 
+import os
+import shutil
 import signal
 import threading
 import time
@@ -8,9 +10,52 @@ from types import FrameType
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
+from midifactory import files
 from midifactory.errors import Interrupted
+
+
+class KeepBest(ModelCheckpoint):
+    """ModelCheckpoint whose best one is `FILENAME.ckpt` also where several are kept.
+
+    With a save_top_k other than 1 they are named by their steps, FILENAME-STEP.ckpt, and the best of them has the
+    plain name besides: the same files under two names, which costs no space.
+    """
+
+    def __init__(self, dirpath: str | Path, filename: str = "best", save_top_k: int = 1, **keywords: Any):
+        self._plain = Path(dirpath) / f"{filename}.ckpt"
+        self._linked = ""
+        numbered = filename if save_top_k == 1 else f"{filename}-{{step}}"
+        super().__init__(
+            dirpath,
+            numbered,
+            save_top_k=save_top_k,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+            **keywords,
+        )
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save where validation runs within an epoch or not after every one."""
+        super().on_validation_end(trainer, pl_module)
+        self._name_best(trainer)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save otherwise."""
+        super().on_train_epoch_end(trainer, pl_module)
+        self._name_best(trainer)
+
+    def _name_best(self, trainer: lightning.Trainer) -> None:
+        if self.save_top_k == 1 or self.best_model_path in ("", self._linked) or not trainer.is_global_zero:
+            return
+        with files.replacing_folder(self._plain) as folder:
+            for file in Path(self.best_model_path).iterdir():
+                try:
+                    os.link(file, folder / file.name)
+                except OSError:  # a file system without links
+                    shutil.copyfile(file, folder / file.name)
+        self._linked = self.best_model_path
 
 
 class KeepLast(Checkpoint):

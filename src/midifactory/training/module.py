@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from midifactory.data.batches import IGNORED
+from midifactory.errors import Diverged
 from midifactory.models.interface import Conditions, SequenceModel
 from midifactory.training.loss import TrainingLoss, sequence_loss
 from midifactory.training.optimizers import parameter_groups
@@ -50,9 +51,11 @@ class SequenceTraining(lightning.LightningModule):
         self._seed = seed
         self._clock: float | None = None
         self._loader_states: list[dict[str, Any]] = []
+        self._gradients: dict[str, Tensor] = {}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the training loader's position for on_train_start."""
+        """Keep the training loader's position and the accumulated gradients for on_train_start."""
+        self._gradients = checkpoint.get("gradients", {})
         fit_loop = checkpoint.get("loops", {}).get("fit_loop", {})
         self._loader_states = fit_loop.get("state_dict", {}).get("combined_loader", [])
 
@@ -67,6 +70,10 @@ class SequenceTraining(lightning.LightningModule):
         if self._loader_states:
             loader.load_state_dict(self._loader_states[0])
             self._loader_states = []
+        for name, parameter in self.named_parameters():
+            if name in self._gradients:
+                parameter.grad = self._gradients[name].to(parameter)
+        self._gradients = {}
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Seed dropout by the step, so that a resumed run draws what the undisturbed one would have drawn."""
@@ -146,5 +153,23 @@ class SequenceTraining(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let the card travel."""
-        checkpoint[CARD] = self.card
+        """Let the card travel, with the latest figures of the validation, and gradients that are being accumulated.
+
+        Raises Diverged for weights that are not finite.
+        """
+        weights = {name: checkpoint["state_dict"].get(name, value) for name, value in self.named_parameters()}
+        broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
+        if broken:
+            raise Diverged(
+                f"step {self.trainer.global_step}: {len(broken)} weights are not finite, such as {broken[0]}; nothing "
+                "was saved, and the checkpoints are as they were; start again with a lower optimizer.lr"
+            )
+        if self.trainer.fit_loop.epoch_loop._should_accumulate():
+            # Averaged over the processes, whose own shares only the backward pass of the last batch would average.
+            checkpoint["gradients"] = {
+                name: self.trainer.strategy.reduce(parameter.grad.clone(), reduce_op="mean")
+                for name, parameter in self.named_parameters()
+                if parameter.grad is not None
+            }
+        metrics = {name: float(value) for name, value in self.trainer.callback_metrics.items() if name[:4] == "val/"}
+        checkpoint[CARD] = self.card | {"metrics": metrics}

@@ -3,7 +3,6 @@
 Legend: B rows, T = I + O notes of a window, M notes that are foretold, F the columns of tokens/notes.py.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -22,8 +21,9 @@ from midifactory.data.notes import NoteLoader
 from midifactory.errors import UserError
 from midifactory.models.notes import ORDER, PITCHES, NoteModel
 from midifactory.tokens.notes import FEATURES, NoteCodec, Scaler
-from midifactory.training.checkpoint import CARD_FORMAT, build_model, load_weights, read_checkpoint
-from midifactory.training.module import CARD, SequenceTraining
+from midifactory.training.checkpoint import build_model, load_weights
+from midifactory.training.checkpoint_folder import CARD_FORMAT, read_card, read_weights
+from midifactory.training.module import SequenceTraining
 
 
 def window_nats(model: NoteModel, rows: Tensor, inputs: int) -> dict[str, Tensor]:
@@ -106,10 +106,15 @@ class TrainedNotes:
 
 
 def make_note_card(
-    model_config: dict[str, Any], codec: NoteCodec, scaler: Scaler, profile: dict[str, Any], corpus: str
+    model_config: dict[str, Any],
+    codec: NoteCodec,
+    scaler: Scaler,
+    profile: dict[str, Any],
+    corpus: str,
+    settings: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What travels in a checkpoint beside the weights; plain values only."""
-    return {
+    """What travels in a checkpoint beside the weights, as `checkpoint.make_card`."""
+    card = {
         "format": CARD_FORMAT,
         "model": model_config,
         "tokenizer": codec.to_json(),
@@ -117,7 +122,9 @@ def make_note_card(
         "profile": profile,
         "corpus": corpus,
         "conditions": None,
+        "settings": settings or {},
     }
+    return json.loads(json.dumps(card))
 
 
 def build_note_model(config: dict[str, Any], codec: NoteCodec, levels: np.ndarray | None = None) -> NoteModel:
@@ -145,30 +152,26 @@ def build_note_model(config: dict[str, Any], codec: NoteCodec, levels: np.ndarra
 
 
 def holds_notes(path: str | os.PathLike[str]) -> bool:
-    """Whether a checkpoint is of note features. Raises UserError for a missing, damaged or foreign file."""
-    return "scaler" in read_checkpoint(path)[CARD]
+    """Whether a checkpoint is of note features. Raises UserError for a missing, damaged or foreign one."""
+    return "scaler" in read_card(path)
 
 
 def load_trained_notes(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> TrainedNotes:
     """Model, codec and scaler of a checkpoint, the model in eval mode on `device`.
 
-    Raises UserError for a missing or damaged file, for a model of tokens, and where the parts do not belong together.
+    Raises UserError for a missing or damaged one, for a model of tokens, and where the parts do not belong together.
     """
     source = Path(path)
-    checkpoint = read_checkpoint(source)
-    card = checkpoint[CARD]
+    card, weights, digest = read_weights(source)
     if "scaler" not in card:
         raise UserError(f"checkpoint={source} is of tokens; train one with tokenizer=notes")
-    if card.get("format") != CARD_FORMAT:
-        raise UserError(f"checkpoint={source} has format {card.get('format')}, this version reads {CARD_FORMAT}")
     try:
         codec = NoteCodec(**json.loads(card["tokenizer"]))
         scaler, profile, corpus = Scaler.from_dict(card["scaler"]), card["profile"], card["corpus"]
         model = build_note_model(card["model"], codec)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"checkpoint={source}: its card is damaged ({error!r}); take another checkpoint") from error
-    load_weights(model, checkpoint, source)
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    load_weights(model, weights, source)
     return TrainedNotes(model.to(device).eval(), codec, scaler, profile, corpus, source, digest)
 
 

@@ -1,0 +1,257 @@
+"""A checkpoint on disk: a folder that is written whole or not at all, and verified when it is read.
+
+weights.pt    the weights by name
+training.pt   what resuming needs besides: optimiser, loops, callbacks, loaders; not there where nothing can be resumed
+card.json     plain values: how to build model and tokenizer, the settings, versions, step, epoch and metrics
+hashes.json   size and SHA-256 of each of these, written last
+"""
+
+import hashlib
+import io
+import json
+import os
+import platform
+import re
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from torch import Tensor
+
+from midifactory import files
+from midifactory.errors import UserError
+from midifactory.training.module import CARD
+
+CARD_FORMAT = 3
+WEIGHTS, TRAINING, CARD_FILE, HASHES = "weights.pt", "training.pt", "card.json", "hashes.json"
+_PACKAGES = ("midifactory", "torch", "lightning", "miditok", "symusic", "numpy")
+
+
+class WholeCheckpointIO(CheckpointIO):
+    """Lightning's door to these folders; its own writer stages through TMPDIR, which can lose a file."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Replace `path` by the new checkpoint; on any failure the old one stays."""
+        write_checkpoint(checkpoint, path)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = lambda storage, _: storage, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Load with `weights_only=True`, whatever was asked: a checkpoint never runs code."""
+        return read_checkpoint(path, map_location)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a superseded checkpoint."""
+        for folder in (Path(path), files.previous_of(Path(path))):
+            if folder.is_dir():
+                files.remove_folder(folder)
+
+
+def write_checkpoint(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write Lightning's dictionary as the folder `path`, in the place of an older one. Raises OSError."""
+    training = {key: value for key, value in checkpoint.items() if key not in (CARD, "state_dict")}
+    card = checkpoint[CARD] | {
+        "step": training.get("global_step"),
+        "epoch": training.get("epoch"),
+        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in _PACKAGES},
+    }
+    try:
+        with files.replacing_folder(path) as folder:
+            hashes = {WEIGHTS: _save(checkpoint["state_dict"], folder / WEIGHTS)}
+            if "optimizer_states" in training:
+                hashes[TRAINING] = _save(training, folder / TRAINING)
+            text = json.dumps(card, indent=1).encode()
+            (folder / CARD_FILE).write_bytes(text)
+            hashes[CARD_FILE] = {"bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()}
+            (folder / HASHES).write_text(_hashes_text(hashes))
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)
+        raise
+
+
+class _Hashing(io.RawIOBase):
+    """A file that counts and hashes what is written to it. Keeps an error: torch's writer would lose its kind."""
+
+    def __init__(self, path: Path):
+        self._file, self._sha256, self._bytes = path.open("wb"), hashlib.sha256(), 0
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        if self.error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.error = error
+            self._sha256.update(data)
+            self._bytes += len(data)
+        return len(data)
+
+    def finish(self) -> dict[str, Any]:
+        """Close the file; raises the first error."""
+        try:
+            if self.error is not None:
+                raise self.error
+        finally:
+            self._file.close()
+        return {"bytes": self._bytes, "sha256": self._sha256.hexdigest()}
+
+
+def _save(value: Any, path: Path) -> dict[str, Any]:
+    file = _Hashing(path)
+    try:
+        torch.save(value, file)
+    finally:
+        entry = file.finish()
+    return entry
+
+
+def _hashes_text(hashes: dict[str, Any]) -> str:
+    return json.dumps(hashes, indent=1)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether `path` names a checkpoint, whole or damaged."""
+    return path.suffix == ".ckpt" or (path / HASHES).is_file()
+
+
+def stored_at(path: str | os.PathLike[str]) -> Path | None:
+    """The folder of the checkpoint `path`, the previous one where a kill came between two renames; None without."""
+    target = Path(path)
+    return next((folder for folder in (target, files.previous_of(target)) if folder.exists()), None)
+
+
+class _Folder:
+    """A checkpoint's folder with its hashes; every method raises UserError for damage."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        folder = stored_at(path)
+        if folder is None:
+            raise UserError(f"checkpoint={path}: no such file or folder; train first, or list runs: ls outputs/train")
+        if not folder.is_dir():
+            raise UserError(
+                f"checkpoint={path} is a single file, foreign or of an older version; this one reads folders (format "
+                f"{CARD_FORMAT}) such as outputs/train/*/checkpoints/best.ckpt: train again"
+            )
+        if not (folder / HASHES).is_file():
+            raise UserError(
+                f"checkpoint={path} was not written by midifactory, or is damaged: it has no {HASHES}; pass one of "
+                "outputs/train/*/checkpoints"
+            )
+        self.folder = folder
+        text = (folder / HASHES).read_bytes()
+        self.sha256 = hashlib.sha256(text).hexdigest()
+        try:
+            self.hashes = json.loads(text)
+            entries = [(entry["bytes"], entry["sha256"]) for entry in self.hashes.values()]
+            whole = _hashes_text(self.hashes).encode() == text and bool(entries)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            whole = False
+        if not whole or not {WEIGHTS, CARD_FILE} <= self.hashes.keys():
+            raise self.damaged(f"{HASHES} is not what was written")
+
+    def damaged(self, reason: str) -> UserError:
+        return UserError(
+            f"checkpoint={self.path} is damaged: {reason}; take another, such as best.ckpt or last.ckpt of the same run"
+        )
+
+    def verified(self, name: str) -> Any:
+        """The opened file, which is what was written."""
+        if name not in self.hashes:
+            raise UserError(f"checkpoint={self.path} has no {name}: it can be composed with, but not be resumed")
+        try:
+            file = (self.folder / name).open("rb")
+        except OSError as error:
+            raise self.damaged(f"{name}: {error.strerror}") from error
+        size, written = os.fstat(file.fileno()).st_size, self.hashes[name]["bytes"]
+        if size == written and hashlib.file_digest(file, "sha256").hexdigest() == self.hashes[name]["sha256"]:
+            file.seek(0)
+            return file
+        file.close()
+        changed = f"has {size} bytes, {written} were written" if size != written else "has changed (SHA-256)"
+        raise self.damaged(f"{name} {changed}")
+
+    def card(self) -> dict[str, Any]:
+        with self.verified(CARD_FILE) as file:
+            text = file.read()
+        try:
+            card = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self.damaged(f"{CARD_FILE}: {error}") from error
+        if not isinstance(card, dict) or "format" not in card:
+            raise UserError(f"checkpoint={self.path} was not written by midifactory: its {CARD_FILE} is another")
+        if card["format"] != CARD_FORMAT:
+            raise UserError(
+                f"checkpoint={self.path} has format {card['format']}, this version reads {CARD_FORMAT}; train again"
+            )
+        return card
+
+    def tensors(self, name: str, map_location: Any) -> dict[str, Any]:
+        with self.verified(name) as file:
+            try:
+                values = torch.load(file, map_location=map_location, weights_only=True)
+            except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError, KeyError ...
+                text = re.sub(r"\x1b\[\d*m", "", str(error)).strip()  # torch prints some of it in bold
+                reason = text.splitlines()[0][:100] if text else type(error).__name__
+                raise self.damaged(f"{name} cannot be read ({reason})") from error
+        if not isinstance(values, dict):
+            raise UserError(f"checkpoint={self.path} was not written by midifactory: its {name} is another")
+        return values
+
+
+def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A checkpoint's card. Raises UserError for a missing, damaged or foreign one."""
+    return _Folder(path).card()
+
+
+def read_weights(
+    path: str | os.PathLike[str], map_location: Any = "cpu"
+) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+    """Card, weights and the SHA-256 of all hashes: what composing needs. Raises UserError as `read_card`."""
+    folder = _Folder(path)
+    return folder.card(), folder.tensors(WEIGHTS, map_location), folder.sha256
+
+
+def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, Any]:
+    """Lightning's dictionary, all of it verified. Raises UserError as `read_card`, and where it cannot be resumed."""
+    folder = _Folder(path)
+    card, weights = folder.card(), folder.tensors(WEIGHTS, map_location)
+    return folder.tensors(TRAINING, map_location) | {CARD: card, "state_dict": weights}
+
+
+def verify(path: str | os.PathLike[str]) -> None:
+    """Read all of a checkpoint that can be resumed. Raises UserError as `read_checkpoint`, but for the tensors."""
+    folder = _Folder(path)
+    folder.card()
+    for name in (WEIGHTS, TRAINING):
+        folder.verified(name).close()
+
+
+def checkpoints_by_age(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """The checkpoints in `folder`, that of the latest step first; `last.ckpt` before others of its step.
+
+    Those whose card cannot be read come first: nobody knows how new they are.
+    """
+    steps = {}
+    for path in (*Path(folder).glob("*.ckpt"), *Path(folder).glob(f"*.ckpt{files.PREVIOUS}")):
+        try:
+            steps[path] = float(json.loads((path / CARD_FILE).read_bytes())["step"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            steps[path] = float("inf")
+    yield from sorted(steps, key=lambda path: (-steps[path], path.name != "last.ckpt", path.name))
+
+
+def newest_good(folder: str | os.PathLike[str]) -> tuple[Path | None, list[UserError]]:
+    """The latest checkpoint in `folder` that is whole and can be resumed, and what is wrong with later ones."""
+    refused = []
+    for path in checkpoints_by_age(folder):
+        try:
+            verify(path)
+        except UserError as error:
+            refused.append(error)
+        else:
+            return path, refused
+    return None, refused
