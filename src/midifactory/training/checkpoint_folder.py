@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
@@ -102,7 +102,7 @@ class _Hashing(io.RawIOBase):
 def _save(value: Any, path: Path) -> dict[str, Any]:
     file = _Hashing(path)
     try:
-        torch.save(value, file)
+        torch.save(value, cast(IO[bytes], file))
     finally:
         entry = file.finish()
     return entry
