@@ -104,9 +104,9 @@ def test_training_says_what_was_told_what_it_is_worth_and_what_may_be_asked(trai
     offered = ["conditions.folder: ", "conditions.density: a number from 1 to 4, or low (1), "]
     assert all(line in done.out.partition("generation may be asked for:")[2] for line in offered)
     (run,) = (folder / "outputs" / "train").iterdir()
-    for part in json.loads((run / "result.json").read_text()).values():
-        if isinstance(part, dict):
-            assert part["nats_per_note"] < part["nats_per_note_unconditional"]
+    result = json.loads((run / "result.json").read_text())
+    for part in (result["validation"], result["test"]):
+        assert part["nats_per_note"] < part["nats_per_note_unconditional"]
     codec = load_trained(run / "checkpoints" / "best.ckpt").conditions
     assert codec is not None
     assert codec.names == ("folder", "density")
