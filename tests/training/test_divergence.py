@@ -67,6 +67,16 @@ def test_a_run_stops_within_the_step_and_before_any_weight_changes(start, where,
     assert same(dict(run.module.named_parameters()), inject.weights[2])
 
 
+def test_a_validation_that_is_not_finite_is_no_end_like_another(start):
+    class Overflow(Callback):
+        def on_validation_batch_end(self, trainer, module, *_):
+            module._validation[0] = INF
+
+    run, _ = start(Overflow(), action="rollback")
+    with pytest.raises(Diverged, match=r"^step \d+: val/loss is inf, though all weights are finite; .*optimizer\.lr"):
+        run.fit()
+
+
 def test_a_finite_run_is_the_run_without_the_watch(start, new_run, same_weights):
     run, _ = start(Inject(0, NAN, "loss", times=0))
     assert same_weights(run.fit(), new_run("plain").fit())

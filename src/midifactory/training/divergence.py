@@ -108,6 +108,18 @@ class Divergence(Callback):
                 flush=True,
             )
 
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Stop where a figure of the validation is not finite, before it is saved as the best or called converged."""
+        if trainer.sanity_checking:
+            return
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        found = next((text for name, value in figures.items() if (text := _not_finite(name, value))), None)
+        if found:
+            raise Diverged(
+                f"step {trainer.global_step}: {found}, though all weights are finite; start again with a lower "
+                "optimizer.lr"
+            )
+
 
 def _not_finite(name: str, value: float) -> str | None:
     return None if math.isfinite(value) else f"{name} is {value}"
