@@ -28,7 +28,8 @@ class BaseVocabulary(Protocol):
     """What is asked of a tokenizer: its base tokens by id, as MidiTok writes them."""
 
     @property
-    def tokens(self) -> Sequence[str]: ...
+    def tokens(self) -> Sequence[str]:
+        """The base tokens; a token's place is its id."""
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ class _Hashing(io.RawIOBase):
         self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
+        """How many bytes of `data` were taken: always all, since an error waits for `finish`."""
         if self.error is None:
             try:
                 self._file.write(data)
@@ -154,6 +155,7 @@ class _Folder:
             raise self.damaged(f"{HASHES} is not what was written")
 
     def damaged(self, reason: str) -> UserError:
+        """The error that names this checkpoint, the reason and the remedy."""
         return UserError(
             f"checkpoint={self.path} is damaged: {reason}; take another, such as best.ckpt or last.ckpt of the same run"
         )
@@ -175,6 +177,7 @@ class _Folder:
         raise self.damaged(f"{name} {changed}")
 
     def card(self) -> dict[str, Any]:
+        """The verified card. Raises UserError also for another format."""
         with self.verified(CARD_FILE) as file:
             text = file.read()
         try:
@@ -190,6 +193,7 @@ class _Folder:
         return card
 
     def tensors(self, name: str, map_location: Any) -> dict[str, Any]:
+        """The verified dictionary of the file `name`, read without running any code of it."""
         with self.verified(name) as file:
             try:
                 values = torch.load(file, map_location=map_location, weights_only=True)
