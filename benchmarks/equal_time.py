@@ -121,8 +121,15 @@ def peer(data: MidiDataModule, like: DictConfig, parameters: int, kind: str, min
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(piece.path) for piece in data.corpus.of("train")]
         chunks = split_files_for_training(paths, tokenizer.miditok, Path(folder), LENGTH, parallel_workers_size=1)
+        # With more workers each sequence comes as an open file, of which MAESTRO has more than a process may have.
         sequences = DatasetMIDI(
-            chunks, tokenizer.miditok, LENGTH, tokenizer.bos_id, tokenizer.eos_id, pre_tokenize=True
+            chunks,
+            tokenizer.miditok,
+            LENGTH,
+            tokenizer.bos_id,
+            tokenizer.eos_id,
+            pre_tokenize=True,
+            parallel_workers_size=1,
         )
     model = mistral(tokenizer, like, parameters)
 
