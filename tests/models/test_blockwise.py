@@ -14,21 +14,49 @@ def random_numbers(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def plain_attention(query, key, value, table=None, kept=1.0):
+H, K = 4, 6
+
+
+def plain_attention(qkv, angles=None, table=None, kept=1.0):
     """With all T x T weights at once; `kept`: what dropout multiplies them by."""
-    count, size = query.shape[2:]
+    count, parts = qkv.shape[1:3]
+    shared = (parts - H) // 2
+    query, key, value = qkv.transpose(1, 2).split((H, shared, shared), 1)
+    if angles is not None:
+        query, key = (turned(x, angles) for x in (query, key))
+    key, value = (x.repeat_interleave(H // shared, 1) for x in (key, value))  # (B, H, T, K)
     scores = query @ key.mT
     if table is not None:
         distances = (torch.arange(count)[:, None] - torch.arange(count)).clamp(min=0)
         vectors = table.flip(1)[:, distances]  # (H, T, T, K)
         scores = scores + torch.einsum("bhik,hijk->bhij", query, vectors)
     future = torch.ones(count, count, dtype=torch.bool).triu(1)
-    return ((scores / math.sqrt(size)).masked_fill(future, -torch.inf).softmax(-1) * kept) @ value
+    mixed = ((scores / math.sqrt(K)).masked_fill(future, -torch.inf).softmax(-1) * kept) @ value
+    return mixed.transpose(1, 2).flatten(2)
 
 
-def random_heads(count: int, table: bool) -> list[torch.Tensor]:
-    shapes = [(2, 3, count, 4)] * 3 + [(3, count, 4)] * table
-    return [random_numbers(*shape, seed=seed).double().requires_grad_() for seed, shape in enumerate(shapes)]
+def turned(x, angles):
+    """The pairs (x[i], x[i + K / 2]) as complex numbers times e^(i angle), angles (T, K / 2)."""
+    pairs = torch.complex(*x.chunk(2, -1)) * torch.polar(torch.ones_like(angles), angles)
+    return torch.cat((pairs.real, pairs.imag), -1)
+
+
+def options_of(kind: str, count: int) -> tuple[torch.Tensor, dict, dict]:
+    """qkv, and the keywords of that kind for the attention by blocks and for the plain one."""
+    shared = 2 if kind.endswith("grouped") else H
+    qkv = random_numbers(2, count, H + 2 * shared, K, seed=0).double().requires_grad_()
+    if kind.startswith("relative"):
+        table = random_numbers(H, count, K, seed=1).double().requires_grad_()
+        return qkv, {"table": table}, {"table": table}
+    if kind.startswith("rotary"):
+        angles = random_numbers(count, K // 2, seed=2).double()
+        sines = torch.cat((-angles.sin(), angles.sin()), -1)
+        rotation = torch.cat((angles.cos(), angles.cos()), -1)[None, :, None], sines[None, :, None]
+        return qkv, {"rotation": rotation}, {"angles": angles}
+    return qkv, {}, {}
+
+
+KINDS = pytest.mark.parametrize("kind", ["plain", "rotary", "relative", "rotary, grouped", "relative, grouped"])
 
 
 def assert_same_gradients(ours: torch.Tensor, expected: torch.Tensor, inputs: list[torch.Tensor]) -> None:
@@ -40,22 +68,24 @@ def assert_same_gradients(ours: torch.Tensor, expected: torch.Tensor, inputs: li
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize("table", [True, False], ids=["relative", "plain"])
+@KINDS
 @pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 150])
-def test_attention_by_blocks_is_attention_and_so_are_its_gradients(count, table):
-    inputs = random_heads(count, table)
-    assert_same_gradients(blockwise_attention(*inputs), plain_attention(*inputs), inputs)
+def test_attention_by_blocks_is_attention_and_so_are_its_gradients(count, kind):
+    qkv, ours, plain = options_of(kind, count)
+    inputs = [qkv, *(x for x in ours.values() if isinstance(x, torch.Tensor))]
+    assert_same_gradients(blockwise_attention(qkv, H, **ours), plain_attention(qkv, **plain), inputs)
 
 
-@pytest.mark.parametrize("table", [True, False], ids=["relative", "plain"])
-def test_all_rows_in_one_block_as_on_an_accelerator_are_the_same(monkeypatch, table):
-    inputs = random_heads(70, table)
-    monkeypatch.setattr(blockwise, "_blocks", lambda query: iter([(slice(0, 2), 0, 70)]))
-    assert_same_gradients(blockwise_attention(*inputs), plain_attention(*inputs), inputs)
+@KINDS
+def test_all_rows_in_one_block_as_on_an_accelerator_are_the_same(monkeypatch, kind):
+    qkv, ours, plain = options_of(kind, 70)
+    inputs = [qkv, *(x for x in ours.values() if isinstance(x, torch.Tensor))]
+    monkeypatch.setattr(blockwise, "_sizes", lambda x, length: (2, 70))
+    assert_same_gradients(blockwise_attention(qkv, H, **ours), plain_attention(qkv, **plain), inputs)
 
 
-@pytest.mark.parametrize("table", [True, False], ids=["relative", "plain"])
-def test_dropout_in_blocks_is_dropout_of_the_weights(monkeypatch, table):
+@KINDS
+def test_dropout_in_blocks_is_dropout_of_the_weights(monkeypatch, kind):
     torch.manual_seed(0)
     count, drawn = 70, []
 
@@ -64,13 +94,26 @@ def test_dropout_in_blocks_is_dropout_of_the_weights(monkeypatch, table):
         return drawn[-1]
 
     monkeypatch.setattr(blockwise, "keep_mask", remembered)
-    inputs = random_heads(count, table)
-    ours = blockwise_attention(*inputs, dropped_share=0.25)
-    kept = torch.zeros(2, 3, count, count).double()
+    qkv, options, plain = options_of(kind, count)
+    inputs = [qkv, *(x for x in options.values() if isinstance(x, torch.Tensor))]
+    ours = blockwise_attention(qkv, H, **options, dropped_share=0.25)
+    kept = torch.zeros(2, H, count, count).double()
     for index, (mask, scale) in enumerate(drawn):
         first = index % 2 * 64
         kept[index // 2, :, first : first + mask.shape[1], : mask.shape[2]] = mask * scale
-    expected = plain_attention(*inputs, *([None] * (not table)), kept=kept)
-    assert_same_gradients(ours, expected, inputs)
+    assert_same_gradients(ours, plain_attention(qkv, **plain, kept=kept), inputs)
     past = torch.ones(count, count, dtype=torch.bool).tril()
     assert (kept[:, :, past] == 0).float().mean().item() == pytest.approx(0.25, abs=0.02)
+
+
+@KINDS
+def test_half_precision_is_that_attention_rounded(kind):
+    qkv, ours, plain = options_of(kind, 70)
+    single = {name: tuple(x.float() for x in value) for name, value in ours.items() if name == "rotation"}
+    single |= {name: value.float() for name, value in ours.items() if name == "table"}
+    mixed = blockwise_attention(qkv.bfloat16(), H, **single)
+    assert mixed.dtype == torch.bfloat16
+    torch.testing.assert_close(mixed.double(), plain_attention(qkv, **plain), rtol=0.05, atol=0.05)
+    (gradient,) = torch.autograd.grad(mixed.float().square().sum(), qkv)
+    (expected,) = torch.autograd.grad(plain_attention(qkv, **plain).square().sum(), qkv)
+    assert torch.cosine_similarity(gradient.flatten(), expected.flatten(), 0) > 0.999

@@ -179,7 +179,7 @@ def test_it_learns_to_say_again_what_it_read(kind):
     ids = torch.cat([torch.ones(16, 1, dtype=torch.int64), torch.randint(2, VOCAB, (16, 6), generator=generator)], 1)
     torch.manual_seed(0)
     model = VAE(VOCAB, encoder=kind, decoder=kind, d_model=32, heads=2, latent_size=8, dropout=0.0, kl_weight=0.01)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, weight_decay=0.0)
     for step in range(250):
         model.anneal(step)
         output = model(ids)

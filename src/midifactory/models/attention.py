@@ -14,6 +14,7 @@ from midifactory.models.blockwise import blockwise_attention
 from midifactory.models.layers import affine
 from midifactory.models.positions import Span, rotate
 
+_FEW = 1024  # tokens, up to which a CPU keeps the weights of a training step: 17 MB of a row and 8 heads at 1024
 AttentionStep = Callable[[Tensor, Span, Tensor, Tensor], Tensor]
 
 
@@ -29,26 +30,35 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, span: Span, cache: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """x (B, T, D) -> (B, T, D). cache: keys and values (B, G, L, K), whose last T columns are filled here."""
-        query, key, value = self._project(x, span)
+        qkv = self.qkv(x).view(*x.shape[:2], -1, self.size)  # (B, T, H + 2 G, K)
+        blockwise, dropped_share = self._blockwise(x, span, cache is not None), self.dropout if self.training else 0.0
+        if cache is not None or not blockwise:
+            query, key, value = self._project(qkv, span)
         if cache is not None:
             for stored, new in zip(cache, (key, value), strict=True):
                 stored[:, :, -x.shape[1] :].copy_(new)
             key, value = cache
+        if blockwise:
+            table = self._table(x.shape[1])
+            return self.residual(blockwise_attention(qkv, self.heads, span.rotation, table, dropped_share))
         key, value = self._for_all_heads(key), self._for_all_heads(value)  # (B, H, L, K)
-        dropped_share = self.dropout if self.training else 0.0
-        plain = span.mask is None and x.shape[1] > 1
-        if self.distances is not None and span.distances is None:
-            mixed = blockwise_attention(query, key, value, self._table(x.shape[1]), dropped_share)
-        elif dropped_share and plain and x.device.type == "cpu":  # torch would make all T x T weights
-            mixed = blockwise_attention(query, key, value, None, dropped_share)
-        else:
-            mask = self._mask(query, span)
-            mixed = F.scaled_dot_product_attention(query, key, value, mask, dropped_share, is_causal=plain)
+        mask = self._mask(query, span)
+        plain = mask is None and x.shape[1] > 1
+        mixed = F.scaled_dot_product_attention(query, key, value, mask, dropped_share, is_causal=plain)
         return self.residual(mixed.transpose(1, 2).reshape(x.shape))  # (B, H, T, K) -> (B, T, D)
+
+    def _blockwise(self, x: Tensor, span: Span, cached: bool) -> bool:
+        """Whether blockwise.py lets the tokens x (B, T, D) attend to each other: where it must, or is fastest."""
+        if self.distances is not None:
+            return span.distances is None  # the first tokens, so that a cache holds nothing else
+        if cached or span.mask is not None or x.device.type != "cpu" or torch.compiler.is_compiling():
+            return False
+        # With dropout torch would make all T x T weights.
+        return (self.training and self.dropout > 0) or (torch.is_grad_enabled() and x.shape[1] <= _FEW)
 
     def weights(self, x: Tensor, span: Span) -> Tensor:
         """The weights (B, H, T, T) that `forward` gives the values; `span` must be explicit."""
-        query, key, _ = self._project(x, span)
+        query, key, _ = self._project(self.qkv(x).view(*x.shape[:2], -1, self.size), span)
         scores = query @ self._for_all_heads(key).mT * self.size**-0.5  # (B, H, T, T)
         mask = self._mask(query, span)
         assert mask is not None
@@ -76,11 +86,9 @@ class Attention(nn.Module):
 
         return attend
 
-    def _project(self, x: Tensor, span: Span) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, H, T, K), keys and values (B, G, T, K), rotated where positions are rotary."""
-        batch, new, _ = x.shape
-        turned = self.heads + self.kv_heads
-        query_key, value = self.qkv(x).view(batch, new, -1, self.size).split((turned, self.kv_heads), 2)
+    def _project(self, qkv: Tensor, span: Span) -> tuple[Tensor, Tensor, Tensor]:
+        """qkv (B, T, H + 2 G, K) -> queries (B, H, T, K), keys and values (B, G, T, K), rotated where positions are."""
+        query_key, value = qkv.split((self.heads + self.kv_heads, self.kv_heads), 2)
         if span.rotation is not None:
             query_key = rotate(query_key, *span.rotation)  # (B, T, H + G, K)
         query, key = query_key.split((self.heads, self.kv_heads), 2)
@@ -94,9 +102,10 @@ class Attention(nn.Module):
         repeated = x[:, :, None].expand(batch, shared, self.heads // shared, length, size)
         return repeated.reshape(batch, self.heads, length, size)
 
-    def _table(self, length: int) -> Tensor:
-        """The vectors of the distances `length` - 1 to 0, (H, length, K)."""
-        assert self.distances is not None
+    def _table(self, length: int) -> Tensor | None:
+        """The vectors of the distances `length` - 1 to 0, (H, length, K), of relative positions."""
+        if self.distances is None:
+            return None
         greatest = self.distances.num_embeddings - 1
         distances = torch.arange(length - 1, -1, -1, device=self.distances.weight.device).clamp(max=greatest)
         return self.distances(distances).view(length, self.heads, self.size).transpose(0, 1)
