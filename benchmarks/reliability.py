@@ -144,9 +144,11 @@ def kills(folder: Path, options: argparse.Namespace) -> None:
         first.unlink(missing_ok=True)
         plan = {"hook": "on_train_start", "at": 0, "do": "SIGKILL"}  # says when training begins, no more
         process = start(folder, *arguments, plan=plan, **({"TMPDIR": str(elsewhere)} if elsewhere else {}))
-        while not first.exists() and process.poll() is None:
+        while process.poll() is None and not (
+            first.exists() and any(folder.glob("outputs/train/*/checkpoints/*.ckpt"))
+        ):
             time.sleep(0.01)
-        time.sleep(0.3 + rng.uniform(0, options.kill_seconds))
+        time.sleep(rng.uniform(0, options.kill_seconds))
         process.kill()
         if process.wait() != -signal.SIGKILL:
             raise SystemExit(f"a training ended by itself; see {folder / 'output.log'}")
@@ -367,15 +369,15 @@ def divergence(folder: Path, _: argparse.Namespace) -> None:
     row(
         "NaN and Inf in loss, gradient and batch",
         "stopped within a step",
-        f"{stopped} of {cases} stopped in the same step with exit code 3, {clamped} (Inf in a batch) was clamped and did "
-        f"no harm; {went_on} of {cases} went on with "
-        f"on_divergence=rollback; {spoilt} checkpoints with a weight that is not finite",
+        f"{stopped} of {cases} stopped in the same step with exit code 3, {clamped} (Inf in a batch) was clamped and "
+        f"did no harm; {went_on} of {cases} went on with on_divergence=rollback; {spoilt} checkpoints with a weight "
+        "that is not finite",
     )
 
 
 def sweep(folder: Path, options: argparse.Namespace) -> None:
     """kill -9 in the middle of an Optuna search, and the same command again, until it is done."""
-    import optuna
+    import optuna  # of an extra that the rest does not need
 
     rng, folder = np.random.default_rng(5), new_folder(folder, "sweep")
     undisturbed = [argument for argument in tiny(folder) if argument != DISTURBED]
