@@ -280,6 +280,7 @@ def damage(folder: Path, options: argparse.Namespace) -> None:
 def sigterm(folder: Path, options: argparse.Namespace) -> None:
     """SIGTERM at random moments of a tiny training and of the default model, to the process or to its group."""
     rng, parent = np.random.default_rng(4), new_folder(folder, "sigterm")
+    new_folder(parent, "chorales")  # filled by the first who needs them
     seconds, good = [], 0
     for number in range(options.sigterms):
         default = number % 5 in (1, 3)
