@@ -280,7 +280,7 @@ def damage(folder: Path, options: argparse.Namespace) -> None:
 def sigterm(folder: Path, options: argparse.Namespace) -> None:
     """SIGTERM at random moments of a tiny training and of the default model, to the process or to its group."""
     rng, parent = np.random.default_rng(4), new_folder(folder, "sigterm")
-    new_folder(parent, "chorales")  # filled by the first who needs them
+    new_folder(parent, "corpora")
     seconds, good = [], 0
     for number in range(options.sigterms):
         default = number % 5 in (1, 3)
@@ -291,7 +291,9 @@ def sigterm(folder: Path, options: argparse.Namespace) -> None:
             "hook": hook, "at": int(rng.integers(1, most + 1)), "do": "SIGTERM", "group": bool(number % 2),
             "delay_s": float(rng.uniform(0.001, 1.0 if default else 0.03)),
         }  # fmt: skip
-        chorales = [*DEFAULT, f"data.root={parent.resolve()}/chorales", *prepared(parent)]
+        (place / "outputs").mkdir()
+        (place / "outputs" / "corpora").symlink_to(parent.resolve() / "corpora")  # written by the first who needs them
+        chorales = [*DEFAULT, *prepared(parent)]
         settings = ("trainer.max_epochs=10000", f"data.loader_workers={number // 2 % 2 * 2}")
         code = finished(place, *(chorales if default else tiny(place)), *settings, plan=plan)
         seconds.append(time.time() - float((place / "sent").read_text()))
