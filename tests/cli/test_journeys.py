@@ -249,6 +249,20 @@ def test_a_stopped_run_goes_on_where_it_was(stopped, name, monkeypatch):
     assert str(run) in json.loads(piece.with_suffix(".json").read_text())["settings"]["checkpoint"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGTERM")
+def test_a_sigterm_after_the_last_step_is_no_success(here, tmp_path, monkeypatch):
+    write_folder(tmp_path / "my_midis", 6)
+    with monkeypatch.context() as patch:
+        patch.setattr(SequenceTraining, "on_train_end", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        done = here("train", "my_midis", *TINY)
+    assert done.code == 143
+    assert "stopped after the last step; go on with: python train.py resume=" in done.message
+    done = here("train", "resume=latest")
+    assert done.code == 0, done
+    (result,) = tmp_path.glob("outputs/train/*/result.json")
+    assert json.loads(result.read_text())["epochs"] == 2
+
+
 def test_a_damaged_checkpoint_is_named_and_the_next_newest_is_gone_on_with(studio, tmp_path):
     shutil.copytree(studio, tmp_path, dirs_exist_ok=True)
     (run,) = (tmp_path / "outputs" / "train").iterdir()

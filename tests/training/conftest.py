@@ -41,6 +41,7 @@ class Run:
         schedule=None,
         loss=None,
         plugins=(),
+        logger=False,
         **trainer,
     ):
         segments = []
@@ -67,7 +68,7 @@ class Run:
         self.trainer = lightning.Trainer(
             max_epochs=epochs,
             accelerator="cpu",
-            logger=False,
+            logger=logger,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,

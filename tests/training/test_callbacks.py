@@ -1,16 +1,19 @@
 """A run that stops and goes on is the run that never stopped, bit by bit."""
 
+import csv
 import functools
+import multiprocessing
 import os
 import signal
 
 import pytest
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
 
 from midifactory.cli.train import cluster
 from midifactory.errors import Interrupted
 from midifactory.training.averaging import AveragedWeights
-from midifactory.training.callbacks import KeepBest
+from midifactory.training.callbacks import KeepBest, StopEarly
 from midifactory.training.checkpoint import load_trained
 from midifactory.training.checkpoint_folder import read_card, read_checkpoint, write_checkpoint
 from midifactory.training.optimizers import Muon
@@ -154,6 +157,108 @@ def test_a_run_that_ends_while_it_accumulates_goes_on_as_if_undisturbed(new_run,
     assert same_weights(resumed, whole)
 
 
+class KillIn(Callback):
+    """Sends this process SIGTERM when that hook is called for the `at`-th time."""
+
+    def __init__(self, hook, at):
+        self.calls, self.at = 0, at
+        setattr(self, hook, self._count)
+
+    def _count(self, *_):
+        self.calls += 1
+        if self.calls == self.at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+class EpochEnds(Callback):
+    def __init__(self):
+        self.steps = []
+
+    def on_train_epoch_end(self, trainer, module):
+        self.steps.append(trainer.global_step)
+
+
+@pytest.fixture
+def logged_run(new_run, tmp_path):
+    """Makes a run that logs each step, and reads what a run has logged: (step, name, value as text) in its order."""
+
+    def make(name, callbacks=(), every=1.0, accumulate=1):
+        logger = CSVLogger(tmp_path / name, name="csv", version="")
+        settings = {"batch_size": 4, "val_check_interval": every, "accumulate_grad_batches": accumulate, "epochs": 2}
+        return new_run(name, callbacks=callbacks, logger=logger, log_every_n_steps=1, **settings)
+
+    def read(name):
+        with (tmp_path / name / "csv" / "metrics.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        names = sorted(key for key in rows[0] if key.endswith(("loss", "per_note")))
+        return [(int(row["step"]), name, row[name]) for row in rows for name in names if row[name]]
+
+    make.read = read
+    return make
+
+
+@pytest.mark.parametrize("every", [1.0, 2])
+@pytest.mark.parametrize(
+    ("hook", "at"),
+    [
+        ("on_train_start", 1),
+        ("on_train_batch_start", 2),
+        ("on_train_batch_start", 3),
+        ("on_train_batch_start", 6),
+        ("on_train_batch_start", 12),
+        ("on_train_batch_end", 6),
+        ("on_validation_batch_start", 1),
+        ("on_validation_batch_start", 3),
+        ("on_validation_end", 1),
+        ("on_train_epoch_end", 1),
+        ("on_train_epoch_end", 2),
+        ("on_train_end", 1),
+    ],
+)
+def test_a_stop_at_any_place_loses_nothing_and_says_nothing_twice(logged_run, same_weights, hook, at, every):
+    """Losses of every step and validation, and what happens at an epoch's end: those of both parts are the whole's."""
+    ends = [EpochEnds() for _ in range(3)]
+    whole = logged_run("whole", callbacks=[ends[0]], every=every).fit()
+    assert (len(whole.train), len(whole.validation)) == (6, 3)
+    stopped = logged_run("stopped", callbacks=[ends[1], KillIn(hook, at)], every=every)
+    with pytest.raises(Interrupted) as error:
+        stopped.fit()
+    assert error.value.exit_code == 143
+    rest = logged_run("rest", callbacks=[ends[2]], every=every).fit(resume=stopped.last)
+    assert same_weights(rest, whole)
+    assert ends[1].steps + ends[2].steps == ends[0].steps == [6, 12]
+    finished = stopped.trainer.global_step == 12 and not hook.startswith(("on_train_batch", "on_validation"))
+    logged = logged_run.read("stopped") + ([] if finished else logged_run.read("rest"))
+    assert sorted(logged) == sorted(logged_run.read("whole"))
+
+
+def test_a_run_that_stopped_early_stays_so(new_run, same_weights):
+    def start(name, patience=1):
+        watch = StopEarly("val/loss", patience=patience, mode="max")  # the loss falls: no validation is better
+        return new_run(name, callbacks=[watch], epochs=6)
+
+    first = start("first").fit()
+    assert first.trainer.current_epoch == 2
+    again = start("again").fit(resume=first.last)
+    assert again.trainer.global_step == first.trainer.global_step
+    assert same_weights(again, first)
+    assert start("patient", 3).fit(resume=first.last).trainer.current_epoch == 4
+
+
+def test_a_signal_to_all_processes_of_a_terminal_does_not_end_the_loaders_workers(new_run, same_weights):
+    class KillWorkers(Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+            if batch_idx == 0:
+                workers = multiprocessing.active_children()
+                assert len(workers) == 2
+                for worker in workers:
+                    os.kill(worker.pid, signal.SIGINT)
+                    os.kill(worker.pid, signal.SIGTERM)
+
+    whole = new_run("whole", epochs=1, batch_size=2, workers=2).fit()
+    assert same_weights(new_run("hit", epochs=1, batch_size=2, workers=2, callbacks=[KillWorkers()]).fit(), whole)
+
+
 @pytest.mark.parametrize("metric", ["val/loss", "val/nats_per_note"])
 def test_the_best_ones_are_kept_and_the_best_has_the_plain_name(new_run, metric):
     figures = iter([3.0, 1.0, 4.0, 2.0])
@@ -254,4 +359,4 @@ def test_last_is_saved_as_often_as_asked(new_run):
     keep._save = lambda trainer: saved.append(trainer.global_step)
     run.fit()
     batches = len(run.train)
-    assert saved == [*range(1, batches + 1), batches]
+    assert saved == [*range(1, batches), batches]  # the last step's with the epoch's end

@@ -83,6 +83,14 @@ def test_a_changed_byte_anywhere_is_refused_by_name(last, name):
     assert step_of(last) == 1
 
 
+def test_a_changed_name_among_the_hashes_is_damage_also_for_who_needs_the_weights_only(last):
+    text = (last / "hashes.json").read_text()
+    (last / "hashes.json").write_text(text.replace("training.pt", "treining.pt"))
+    for read in (read_card, read_weights, read_checkpoint):
+        with pytest.raises(UserError, match=r"last\.ckpt is damaged: hashes\.json"):
+            read(last)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_cut_or_lost_file_is_refused_by_name(last, name):
     whole = (last / name).read_bytes()

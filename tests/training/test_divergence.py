@@ -10,6 +10,7 @@ from midifactory.errors import Diverged, UserError
 from midifactory.training.averaging import AveragedWeights
 from midifactory.training.checkpoint_folder import read_checkpoint
 from midifactory.training.divergence import Divergence
+from midifactory.training.monitor import Monitor
 
 NAN, INF = float("nan"), float("inf")
 
@@ -61,10 +62,17 @@ def start(new_run, tmp_path):
 def test_a_run_stops_within_the_step_and_before_any_weight_changes(start, where, value, accumulate):
     inject = Inject(3, value, where)
     run, _ = start(inject, accumulate_grad_batches=accumulate, gradient_clip_val=1.0, batch_size=4)
-    with pytest.raises(Diverged, match=rf"^step {2 // accumulate}: the .* is (nan|inf|-inf); .*on_divergence=rollback"):
-        run.fit()
+    with pytest.raises(Diverged, match=rf"^step {2 // accumulate}: the .* is (nan|inf|-inf); .*optimizer\.lr$"):
+        run.fit()  # nothing is saved yet that one could go on from
     assert inject.seen == 2 + accumulate
     assert same(dict(run.module.named_parameters()), inject.weights[2])
+
+
+def test_a_stop_names_the_run_to_go_on_with(start):
+    run, _ = start(Inject(6, NAN, "loss"), epochs=6)
+    with pytest.raises(Diverged, match=r"optimizer\.lr, or .*resume=\S+run on_divergence=rollback$"):
+        run.fit()
+    assert run.last.exists()
 
 
 def test_a_validation_that_is_not_finite_is_no_end_like_another(start):
@@ -113,6 +121,13 @@ def test_a_rollback_is_the_last_good_checkpoint_at_half_the_rate(start, averaged
     assert finite(run.weights)
     last = read_checkpoint(run.last)
     assert last["lr_schedulers"][0]["base_lrs"] == [0.005] * len(last["lr_schedulers"][0]["base_lrs"])
+
+
+def test_a_rollback_in_a_step_that_is_logged(start):
+    """Such a step has no gradient whose norm could be shown."""
+    run, watch = start(Inject(2, NAN, "loss"), "rollback", epochs=1, last_callbacks=[Monitor()], log_every_n_steps=1)
+    run.fit()
+    assert watch.rollbacks == 1
 
 
 def test_without_a_checkpoint_it_goes_back_to_the_beginning(start):

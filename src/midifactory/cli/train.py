@@ -27,7 +27,7 @@ from midifactory.cli.resume import check_resume, check_weights, keep_settings, r
 from midifactory.cli.train_notes import check_note_settings, evaluate_notes, note_training
 from midifactory.data.datamodule import MidiDataModule
 from midifactory.data.notes import NoteDataModule
-from midifactory.errors import UserError
+from midifactory.errors import Interrupted, UserError
 from midifactory.models.interface import SequenceModel
 from midifactory.music.profile import corpus_profile
 from midifactory.tokens.tokenizer import Tokenizer
@@ -85,6 +85,8 @@ def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = Non
         raise
     finally:
         finish_wandb(trainer)
+    if trainer.received_sigterm:  # after the last step, where nothing in Lightning asks any more
+        raise Interrupted(f"stopped after the last step; go on with: python train.py resume={run_dir}", 143)
     minutes, cpu_minutes = (time.monotonic() - started) / 60, (time.process_time() - started_cpu) / 60
     best = Path(getattr(trainer.checkpoint_callback, "best_model_path", "") or run_dir / "checkpoints" / "last.ckpt")
     result = evaluate_notes(best, data) if isinstance(data, NoteDataModule) else evaluate(best, data)

@@ -4,6 +4,7 @@ Legend: B rows, T tokens, C conditions.
 """
 
 import math
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -132,6 +133,7 @@ class SegmentLoader(DataLoader[Any]):
             batch_sampler=self._position,
             num_workers=workers,
             collate_fn=partial(collate, pad_id),
+            worker_init_fn=leave_signals_to_the_parent,
             persistent_workers=workers > 0,
         )
 
@@ -157,6 +159,15 @@ class SegmentLoader(DataLoader[Any]):
         """Go on after the batches that `state` counts."""
         self._position.epoch, self._position.done = state["epoch"], state["done"]
         self._restored = state["done"] < self.pass_length
+
+
+def leave_signals_to_the_parent(worker: int) -> None:
+    """A terminal and SLURM signal every process of a training: a worker serves on until its parent has saved.
+
+    A second SIGTERM ends it, as the parent sends where a worker does not answer.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def collate(pad_id: int, rows: Sequence[Row]) -> dict[str, Tensor]:

@@ -5,12 +5,14 @@ import shutil
 import signal
 import threading
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 
 from midifactory import files
 from midifactory.errors import Interrupted
@@ -58,12 +60,26 @@ class KeepBest(ModelCheckpoint):
         self._linked = self.best_model_path
 
 
+class StopEarly(EarlyStopping):
+    """EarlyStopping whose run, once stopped, stays so when it is resumed, unless more patience is typed."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting, with the patience of the settings."""
+        super().load_state_dict(state_dict | {"patience": self.patience})
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Not an epoch more than the run that nobody disturbed."""
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+
 class KeepLast(Checkpoint):
     """Writes `last.ckpt` after every epoch, every `every_minutes`, and when the run is told to stop.
 
     The first Ctrl-C (SIGINT) or SIGTERM lets the current step finish, saves, and raises Interrupted; a second
     Ctrl-C stops at once. As a Checkpoint it comes after the callbacks that have something to do first, such as
-    averaging the step's weights.
+    averaging the step's weights. Where a validation is due after the step, the stop comes after its first batch, and
+    the resumed run validates from the start; a stop in an epoch's last hooks comes after them. Several processes stop
+    at the same step, and not within a validation, of which each may have another number of batches.
     """
 
     def __init__(self, folder: str | Path, every_minutes: float = 5.0):
@@ -71,61 +87,91 @@ class KeepLast(Checkpoint):
         self._interval_seconds = every_minutes * 60
         self._saved_at = 0.0
         self._signal: int | None = None
+        self._stopping = False
         self._previous: dict[int, Any] = {}
 
     def on_sanity_check_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Listen to signals."""
-        self._listen()
+        self._listen(trainer)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Listen to signals."""
         self._saved_at = time.monotonic()
-        self._listen()
+        self._listen(trainer)
 
-    def _listen(self) -> None:
+    def _listen(self, trainer: lightning.Trainer) -> None:
         # Not before Lightning has set its own handlers: on an exception it restores what stood there then.
         if self._previous:
             return
-        self._signal = None
+        self._signal, self._stopping = None, False
         if threading.current_thread() is threading.main_thread():
+            answer = partial(self._on_signal, trainer, os.getpid())
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._on_signal)
+                self._previous[number] = signal.signal(number, answer)
+            if trainer.received_sigterm:  # since Lightning listens, whose answer is to exit with 0 and save nothing
+                trainer._signal_connector.received_sigterm = False
+                self._signal = signal.SIGTERM
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, trainer: lightning.Trainer, process: int, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:  # a loader's worker, to which a terminal's Ctrl-C goes too; its parent ends it
+            return
         if self._signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._signal = number
-        lightnings = self._previous.get(number)
-        if number == signal.SIGTERM and callable(lightnings):
-            lightnings(number, frame)  # passes it on to the processes that it started
-        print("\nstopping after this step; Ctrl-C again stops at once, without saving", flush=True)
+        if number == signal.SIGTERM and trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(number)  # passes it on to the processes that it started
+        with suppress(RuntimeError):  # what the signal interrupted may be a print
+            print("\nstopping after this step; Ctrl-C again stops at once, without saving", flush=True)
 
     def _save(self, trainer: lightning.Trainer) -> None:
         trainer.save_checkpoint(self.path)
         self._saved_at = time.monotonic()
+        self._stopping = trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False)
 
-    def _stop_if_asked(self, trainer: lightning.Trainer) -> None:
-        if self._signal is not None and not trainer.sanity_checking:
-            self._save(trainer)
+    def _stop_if_saved(self, trainer: lightning.Trainer) -> None:
+        if self._stopping:
             raise Interrupted(
                 f"stopped at step {trainer.global_step}, saved as {self.path}; go on with: python train.py "
                 f"resume={self.path.parent.parent}",
-                128 + self._signal,
+                128 + (self._signal or signal.SIGTERM),
             )
 
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Let a run that is stopped in a validation begin with it when it is resumed: Lightning would pass over it."""
+        progress: Any = trainer.fit_loop.epoch_loop.val_loop.batch_progress.current
+        if not trainer.validating or progress.completed == progress.processed:
+            return
+        nothing = {"ready": 0, "started": 0, "processed": 0, "completed": 0}
+        state = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+        # One batch was begun: so Lightning knows a validation that is not done.
+        state |= {"total": nothing | {"ready": 1, "started": 1}, "current": nothing, "is_last_batch": False}
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Stop only now, when the figures of the step before are logged."""
+        self._stop_if_saved(trainer)
+
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Between two steps the state is whole."""
-        self._stop_if_asked(trainer)
-        if time.monotonic() - self._saved_at > self._interval_seconds:
+        """Between two steps the state is whole, unless there is a validation or an epoch's end to come first."""
+        loop = trainer.fit_loop.epoch_loop
+        if loop.batch_progress.is_last_batch or loop._should_check_val_fx(trainer.fit_loop._data_fetcher):  # type: ignore[arg-type]
+            return
+        wanted = self._signal is not None or time.monotonic() - self._saved_at > self._interval_seconds
+        # Processes have clocks and signals of their own, and must save together.
+        if trainer.strategy.reduce_boolean_decision(wanted, all=False):
             self._save(trainer)
 
     def on_validation_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """A long validation does not delay a stop."""
-        self._stop_if_asked(trainer)
+        if self._signal is not None and trainer.world_size == 1 and not trainer.sanity_checking:
+            self._save(trainer)
+            self._stop_if_saved(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """An epoch is done, and its validation."""
         self._save(trainer)
+        self._stop_if_saved(trainer)
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Give the signals back."""
@@ -138,6 +184,8 @@ class KeepLast(Checkpoint):
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Training is done."""
         self._give_signals_back()
+        self._stopping = self._signal is not None
+        self._stop_if_saved(trainer)
 
     def _give_signals_back(self) -> None:
         for number, handler in self._previous.items():

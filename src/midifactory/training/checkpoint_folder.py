@@ -151,7 +151,7 @@ class _Folder:
             whole = _hashes_text(self.hashes).encode() == text and bool(entries)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             whole = False
-        if not whole or not {WEIGHTS, CARD_FILE} <= self.hashes.keys():
+        if not whole or self.hashes.keys() - {TRAINING} != {WEIGHTS, CARD_FILE}:
             raise self.damaged(f"{HASHES} is not what was written")
 
     def damaged(self, reason: str) -> UserError:

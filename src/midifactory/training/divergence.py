@@ -74,11 +74,13 @@ class Divergence(Callback):
             return
         what = f"step {trainer.global_step}: the {found or 'loss of another process is not finite'}"
         if self._action == "stop":
-            raise Diverged(
-                f"{what}; stopped before any weight changed. Start again with a lower optimizer.lr, or go on from the "
-                f"last good checkpoint at half the rate: python train.py resume={self._folder.parent} "
-                "on_divergence=rollback"
-            )
+            remedy = "Start again with a lower optimizer.lr"
+            if newest_good(self._folder)[0] is not None:
+                remedy += (
+                    ", or go on from the last good checkpoint at half the rate: python train.py "
+                    f"resume={self._folder.parent} on_divergence=rollback"
+                )
+            raise Diverged(f"{what}; stopped before any weight changed. {remedy}")
         self._roll_back(trainer, pl_module, what)
 
     def _roll_back(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, what: str) -> None:

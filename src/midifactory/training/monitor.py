@@ -90,6 +90,8 @@ class Monitor(Callback):
         if not every or (trainer.global_step + 1) % every:
             return
         norms = [torch.linalg.vector_norm(p.grad) for p in pl_module.parameters() if p.grad is not None]
+        if not norms:  # after a rollback, which leaves this step nothing
+            return
         self._values["train/learning_rate"] = optimizer.param_groups[0]["lr"]
         self._values["train/gradient_norm"] = torch.linalg.vector_norm(torch.stack(norms))
 
