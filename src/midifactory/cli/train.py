@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import subprocess
 import sys
 import time
 import warnings
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import lightning
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import WandbLogger
@@ -27,7 +30,7 @@ from midifactory.cli.resume import check_resume, check_weights, keep_settings, r
 from midifactory.cli.train_notes import check_note_settings, evaluate_notes, note_training
 from midifactory.data.datamodule import MidiDataModule
 from midifactory.data.notes import NoteDataModule
-from midifactory.errors import UserError
+from midifactory.errors import Diverged, Interrupted, UserError
 from midifactory.models.interface import SequenceModel
 from midifactory.music.profile import corpus_profile
 from midifactory.tokens.tokenizer import Tokenizer
@@ -39,6 +42,8 @@ from midifactory.training.loss import TrainingLoss, token_weights
 from midifactory.training.module import SequenceTraining
 from midifactory.training.monitor import Monitor, git_commit
 from midifactory.training.notes import note_loss
+
+_SECONDS_TO_END = 5
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -64,13 +69,16 @@ def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = Non
     check_training(config)
     torch.set_float32_matmul_precision("high")
     run_dir = Path(config.run_dir)
-    data = data or prepare(config, start)
-    module = note_training(config, data) if isinstance(data, NoteDataModule) else token_training(config, data, start)
     trainer = build_trainer(config)
+    check_processes(trainer)
+    data = data or prepare(config, start)
+    data.trainer = trainer  # from here to the end of the training its batches are this process's share
+    module = note_training(config, data) if isinstance(data, NoteDataModule) else token_training(config, data, start)
     if config.resume is not None:
         check_weights(config.resume, module)
-        keep_settings(run_dir)
-    if config.estimate:
+        if trainer.is_global_zero:
+            keep_settings(run_dir)
+    if config.estimate and trainer.is_global_zero:
         steps = remaining_steps(trainer, len(data.plan("train").batches(0)))
         device = default_device(config.trainer.accelerator)
         loss = partial(note_loss, codec=data.codec) if isinstance(data, NoteDataModule) else token_loss
@@ -83,13 +91,19 @@ def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = Non
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from stop
         raise
+    except Exception as error:
+        end_others(trainer, seen_by_all=isinstance(error, Interrupted | Diverged))
+        raise
     finally:
         finish_wandb(trainer)
+    data.trainer = None
+    if not trainer.is_global_zero:
+        return run_dir
     minutes, cpu_minutes = (time.monotonic() - started) / 60, (time.process_time() - started_cpu) / 60
     best = Path(getattr(trainer.checkpoint_callback, "best_model_path", "") or run_dir / "checkpoints" / "last.ckpt")
     result = evaluate_notes(best, data) if isinstance(data, NoteDataModule) else evaluate(best, data)
     result |= {"minutes": round(minutes, 2), "cpu_minutes": round(cpu_minutes, 2)}
-    result |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
+    result |= {"epochs": trainer.current_epoch, "steps": trainer.global_step, "processes": trainer.world_size}
     monitor = next((item for item in trainer.callbacks if isinstance(item, Monitor)), None)  # type: ignore[attr-defined]
     if monitor is not None and monitor.seconds:  # empty where nothing was left to train
         print(monitor.line())
@@ -143,6 +157,8 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")  # kept before
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # what is logged is of all processes already
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 
@@ -166,6 +182,32 @@ def build_trainer(config: DictConfig) -> lightning.Trainer:
         if type(cause).__name__ in {"MisconfigurationException", "ValueError", "TypeError"}:
             raise UserError(f"trainer: {str(cause).strip().splitlines()[0]}") from error
         raise
+
+
+def check_processes(trainer: lightning.Trainer) -> None:
+    """Raise UserError where the training's further processes would run a whole sweep each."""
+    starts_processes = trainer.world_size > 1 and not externally_started(trainer)
+    if starts_processes and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise UserError(
+            f"-m: a sweep's jobs cannot start {trainer.world_size} processes; set trainer.devices=1, or run each by "
+            "torchrun"
+        )
+
+
+def externally_started(trainer: lightning.Trainer) -> bool:
+    """Whether torchrun or SLURM has started the processes of the training, and not Lightning."""
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    return environment is not None and environment.creates_processes_externally
+
+
+def end_others(trainer: lightning.Trainer, seen_by_all: bool) -> None:
+    """End the processes that Lightning has started: after an error of this one alone they would wait for it."""
+    for process in getattr(trainer.strategy.launcher, "procs", []):
+        try:
+            process.wait(_SECONDS_TO_END if seen_by_all else 0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def log_settings(trainer: lightning.Trainer, config: DictConfig, module: SequenceTraining) -> None:

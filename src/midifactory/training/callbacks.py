@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from midifactory import files
 from midifactory.errors import Interrupted
+from midifactory.training.processes import agreed
 
 
 class KeepBest(ModelCheckpoint):
@@ -94,34 +95,34 @@ class KeepLast(Checkpoint):
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
+        # Not handed to Lightning, which would talk to the other processes in the middle of a step.
         self._signal = number
-        lightnings = self._previous.get(number)
-        if number == signal.SIGTERM and callable(lightnings):
-            lightnings(number, frame)  # passes it on to the processes that it started
         print("\nstopping after this step; Ctrl-C again stops at once, without saving", flush=True)
 
     def _save(self, trainer: lightning.Trainer) -> None:
         trainer.save_checkpoint(self.path)
         self._saved_at = time.monotonic()
 
-    def _stop_if_asked(self, trainer: lightning.Trainer) -> None:
-        if self._signal is not None and not trainer.sanity_checking:
+    def _stop_if_asked(self, trainer: lightning.Trainer, number: int) -> None:
+        if number and not trainer.sanity_checking:
             self._save(trainer)
             raise Interrupted(
                 f"stopped at step {trainer.global_step}, saved as {self.path}; go on with: python train.py "
                 f"resume={self.path.parent.parent}",
-                128 + self._signal,
+                128 + number,
             )
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Between two steps the state is whole."""
-        self._stop_if_asked(trainer)
-        if time.monotonic() - self._saved_at > self._interval_seconds:
+        # A signal may reach one process only, and clocks differ, but all must save and stop after the same step.
+        number, due = agreed(self._signal or 0, time.monotonic() - self._saved_at > self._interval_seconds)
+        self._stop_if_asked(trainer, number)
+        if due:
             self._save(trainer)
 
     def on_validation_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """A long validation does not delay a stop."""
-        self._stop_if_asked(trainer)
+        self._stop_if_asked(trainer, *agreed(self._signal or 0))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """An epoch is done, and its validation."""

@@ -13,6 +13,7 @@ from midifactory.errors import Diverged
 from midifactory.models.interface import Conditions, SequenceModel
 from midifactory.training.loss import TrainingLoss, sequence_loss
 from midifactory.training.optimizers import parameter_groups
+from midifactory.training.processes import process_count, process_rank, summed
 from midifactory.training.schedules import Share, cosine
 
 CARD = "midifactory"  # the key of a checkpoint under which `card` lies
@@ -76,27 +77,37 @@ class SequenceTraining(lightning.LightningModule):
         self._gradients = {}
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Seed dropout by the step, so that a resumed run draws what the undisturbed one would have drawn."""
+        """Seed dropout by the step, so that a resumed run draws what the undisturbed one would have drawn.
+
+        Each of several processes draws its own.
+        """
         step = self.trainer.fit_loop.epoch_loop.total_batch_idx
-        torch.manual_seed((self._seed << 32) + step)
+        torch.manual_seed((self._seed << 32) + step * process_count() + process_rank())
         self.model.anneal(step)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """The mean loss of a batch (see data/batches.py) plus the model's auxiliary losses."""
+        """The mean loss of a batch (see data/batches.py) plus the model's auxiliary losses.
+
+        Of several processes, each returns its part of the mean over the tokens of all, times their number: gradients
+        are averaged over the processes. What is logged is of all of them.
+        """
         output = self.model(batch["inputs"], conditions=self._conditions(batch, self._condition_dropout))
         loss, nats = self.loss(output.logits, batch["labels"])
-        tokens = int((batch["labels"] != IGNORED).sum())
-        divergence = output.statistics.get("kl_nats", nats.new_zeros(1))
-        nats_per_note = (nats * tokens + divergence.detach().sum()) / batch["notes"].sum().clamp(min=1)
-        now = time.perf_counter()
+        loss = loss + sum(output.losses.values(), torch.zeros((), device=loss.device))
+        count = (batch["labels"] != IGNORED).sum()
+        divergence = output.statistics.get("kl_nats", nats.new_zeros(1)).detach().sum()
+        weight, notes = self.loss.weight(batch["labels"]), batch["notes"].sum()
+        sums = torch.stack([nats * count, count, divergence, notes, weight])
+        all_nats, all_tokens, all_divergence, all_notes, all_weight = summed(sums)
+        tokens, now = int(all_tokens), time.perf_counter()
         if self._clock is not None:
             self.log("train/tokens_per_s", tokens / (now - self._clock), prog_bar=True)
         self._clock = now
-        self.log("train/loss", nats, prog_bar=True)
-        self.log("train/nats_per_note", nats_per_note, prog_bar=True)
+        self.log("train/loss", all_nats / all_tokens, prog_bar=True)
+        self.log("train/nats_per_note", (all_nats + all_divergence) / all_notes.clamp(min=1), prog_bar=True)
         for name, value in output.losses.items():
             self.log(f"train/{name}", value.detach())
-        return loss + sum(output.losses.values(), torch.zeros((), device=loss.device))
+        return loss * (process_count() * weight / all_weight)
 
     def real_positions(self, batch: dict[str, Tensor]) -> Tensor:
         """(B, T) bool: where a batch is no padding."""
@@ -138,7 +149,8 @@ class SequenceTraining(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log nats per token and per note of the validation segments, and a latent's nats per segment."""
-        nats, tokens, notes, divergence, rows = self._validation.tolist()
+        counts = self._validation if process_count() == 1 else summed(self._validation.to(self.device))
+        nats, tokens, notes, divergence, rows = counts.tolist()
         self.log("val/loss", nats / max(1.0, tokens), prog_bar=False)
         self.log("val/nats_per_note", (nats + divergence) / max(1.0, notes), prog_bar=True)
         if divergence:
