@@ -83,7 +83,7 @@ def wait_for(found, process):
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
     write_folder(folder / "my_midis")
-    done = run_command(folder, "train", "my_midis", *SAME, "data.batch_size=6", f"hydra.run.dir={folder / 'one'}")
+    done = run_command(folder, "train", "my_midis", *SAME, "data.batch_size=8", f"hydra.run.dir={folder / 'one'}")
     assert done.code == 0, done
     return folder
 
@@ -91,7 +91,7 @@ def place(tmp_path_factory):
 @pytest.mark.slow
 def test_two_processes_stopped_and_resumed_are_one_with_the_doubled_batch(place):
     """Rows, logged losses and weights; exit code, processes and files after SIGTERM to the one that was started."""
-    arguments = ("my_midis", *SAME, *TWO, "data.batch_size=3", witness(place / "seen"))
+    arguments = ("my_midis", *SAME, *TWO, "data.batch_size=4", witness(place / "seen"))
     first = start(place, *arguments)
     wait_for(lambda: list(place.glob("outputs/train/*/checkpoints/last.ckpt")), first)
     first.send_signal(signal.SIGTERM)
@@ -118,25 +118,26 @@ def test_two_processes_stopped_and_resumed_are_one_with_the_doubled_batch(place)
     two = read_checkpoint(run / "checkpoints" / "last.ckpt")
     assert stopped_at < two["global_step"] == one["global_step"]
     for name, weight in one["state_dict"].items():
-        torch.testing.assert_close(two["state_dict"][name], weight, rtol=1e-2, atol=2e-4, msg=name)
+        torch.testing.assert_close(two["state_dict"][name], weight, rtol=1e-4, atol=1e-5, msg=name)
     for column in ("train/loss", "train/nats_per_note", "val/nats_per_note", "val/loss", "train/gradient_norm"):
-        expected = logged(place / "one", column)
-        assert len(expected) >= 8
-        assert logged(run, column) == pytest.approx(expected, rel=2e-3), column
+        expected, found = logged(place / "one", column), logged(run, column)
+        assert len(found) >= 7
+        assert expected.keys() - found.keys() <= {stopped_at - 1}  # what a step logs is written after it
+        assert found == pytest.approx({step: expected[step] for step in found}, rel=1e-5), column
     ranks = seen(place / "seen")
-    tokens = [len(lines) for lines in ranks.values()]
-    assert tokens[0] == tokens[1]
-    epochs = rows_by_step(ranks, "train")
-    steps = two["global_step"]
-    assert len(epochs) == steps
-    each = sum((Counter(rows) for rows in epochs.values()), Counter())
+    assert len({len(lines) for lines in ranks.values()}) == 1
+    steps = rows_by_step(ranks, "train")
+    assert len(steps) == two["global_step"]
+    each = sum((Counter(rows) for rows in steps.values()), Counter())
     assert set(each.values()) == {8}, "every segment once in each of the eight epochs"
+    validated = rows_by_step(ranks, "validation")
+    assert {count for rows in validated.values() for count in Counter(rows).values()} == {1}
 
 
 @pytest.mark.slow
 def test_a_loss_that_breaks_in_one_process_stops_both(place, tmp_path):
     os.symlink(place / "my_midis", tmp_path / "my_midis")
-    run = start(tmp_path, "my_midis", *SAME, *TWO, "data.batch_size=3", witness(tmp_path / "seen", breaks=6))
+    run = start(tmp_path, "my_midis", *SAME, *TWO, "data.batch_size=4", witness(tmp_path / "seen", breaks=6))
     out, err = run.communicate(timeout=240)
     assert run.returncode == 3, (out, err)
     assert "the loss of another process is not finite" in err
@@ -154,7 +155,7 @@ def test_torchrun_starts_the_processes(place):
     run = place / "by_torchrun"
     program = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     program += ("-m", "midifactory.cli.main", "train")
-    short = ("trainer.max_epochs=1", f"hydra.run.dir={run}", "data.batch_size=3")
+    short = ("trainer.max_epochs=1", f"hydra.run.dir={run}", "data.batch_size=4")
     settings = [item for item in SAME if not item.startswith("trainer.max_epochs")]
     process = start(place, "my_midis", *settings, *TWO, *short, program=program)
     out, err = process.communicate(timeout=240)

@@ -2,7 +2,7 @@
 
 import pickle
 from collections import Counter
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import pytest
@@ -81,13 +81,13 @@ def test_processes_share_each_large_batch(count, size, processes, shuffle):
     for epoch in range(2):
         shares = [plan.batches(epoch) for plan in plans]
         assert {len(share) for share in shares} == {len(plan) for plan in plans} == {len(shares[0])}
-        together = [sorted(sum(parts, [])) for parts in zip(*shares, strict=True)]
-        assert Counter(sum(together, [])) == Counter(range(count))
+        together = [sorted(chain(*parts)) for parts in zip(*shares, strict=True)]
+        assert Counter(chain(*together)) == Counter(range(count))
         assert all(1 <= len(batch) <= size + 1 for share in shares for batch in share)
         if count % (size * processes) >= processes or count % (size * processes) == 0:
             assert together == [sorted(batch) for batch in large.batches(epoch)]
         for parts in zip(*shares, strict=True):  # of like length, so that none waits
-            assert np.ptp([lengths[part].sum() for part in parts]) <= 2 * lengths[sum(parts, [])].max()
+            assert np.ptp([lengths[part].sum() for part in parts]) <= 2 * lengths[list(chain(*parts))].max()
 
 
 def test_fewer_segments_than_processes_are_told():

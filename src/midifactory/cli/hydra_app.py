@@ -129,7 +129,8 @@ def run(config_name: str, task: Callable[[DictConfig], object], argv: list[str])
                     "processes that torchrun or srun has started write into one folder: give all of them the same "
                     "hydra.run.dir=outputs/train/NAME"
                 )
-            quiet.enter_context(contextlib.redirect_stdout(quiet.enter_context(open(os.devnull, "w"))))
+            nowhere = quiet.enter_context(Path(os.devnull).open("w"))  # noqa: SIM115
+            quiet.enter_context(contextlib.redirect_stdout(nowhere))
             overrides = [*_FURTHER_PROCESS, *overrides]
         sys.argv = [sys.argv[0], *overrides]
         # Without it Hydra prints exceptions in its own way and exits with 1 before they reach us.

@@ -9,13 +9,14 @@ import time
 import warnings
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from omegaconf import DictConfig
@@ -73,7 +74,7 @@ def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = Non
     check_processes(trainer)
     data = data or prepare(config, start)
     data.trainer = trainer  # from here to the end of the training its batches are this process's share
-    module = note_training(config, data) if isinstance(data, NoteDataModule) else token_training(config, data, start)
+    module = new_module(config, data, start)
     if config.resume is not None:
         check_weights(config.resume, module)
         if trainer.is_global_zero:
@@ -85,17 +86,7 @@ def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = Non
         print(estimate_cost(module.model, data.train_dataloader(), steps, device, loss).line(), flush=True)
     log_settings(trainer, config, module)
     started, started_cpu = time.monotonic(), time.process_time()
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
-    except SystemExit as stop:  # Lightning's answer to a second Ctrl-C, with a code of its own
-        if isinstance(stop.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from stop
-        raise
-    except Exception as error:
-        end_others(trainer, seen_by_all=isinstance(error, Interrupted | Diverged))
-        raise
-    finally:
-        finish_wandb(trainer)
+    fit(trainer, module, data, config)
     data.trainer = None
     if not trainer.is_global_zero:
         return run_dir
@@ -115,6 +106,31 @@ def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = Non
     elif data.condition_codec is not None:
         print("generation may be asked for:", *data.condition_codec.describe(), sep="\n  ")
     return best
+
+
+def fit(
+    trainer: lightning.Trainer, module: SequenceTraining, data: MidiDataModule | NoteDataModule, config: DictConfig
+) -> None:
+    """Train, and however it ends, leave no run of W&B open and no process waiting."""
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
+    except SystemExit as stop:  # Lightning's answer to a second Ctrl-C, with a code of its own
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from stop
+        raise
+    except Exception as error:
+        end_others(trainer, seen_by_all=isinstance(error, Interrupted | Diverged))
+        if config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"compile=true: {reason}; install a C++ compiler, or leave compile out") from error
+        raise
+    finally:
+        finish_wandb(trainer)
+
+
+def new_module(config: DictConfig, data: MidiDataModule | NoteDataModule, start: Start | None) -> SequenceTraining:
+    """What trains the model of `config`, or goes on from `start`, on tokens or on note features."""
+    return note_training(config, data) if isinstance(data, NoteDataModule) else token_training(config, data, start)
 
 
 def token_training(config: DictConfig, data: MidiDataModule, start: Start | None) -> SequenceTraining:
@@ -147,6 +163,7 @@ def token_training(config: DictConfig, data: MidiDataModule, start: Start | None
             plain(config),
         ),
         condition_dropout=config.condition_dropout,
+        compile=config.compile,
     )
 
 
@@ -162,26 +179,47 @@ def quiet_libraries() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 
-def build_trainer(config: DictConfig) -> lightning.Trainer:
-    """The Trainer with the callbacks and loggers of the config, and our checkpoint files."""
-    callbacks = [instantiate(item) for item in config.callbacks.values() if item is not None]
+def build_trainer(config: DictConfig, callbacks: list[Callback] | None = None, **settings: Any) -> lightning.Trainer:
+    """The Trainer with the callbacks (or these) and loggers of the config, and our checkpoint files; `settings` win."""
+    check_device(config)
+    if callbacks is None:
+        callbacks = [instantiate(item) for item in config.callbacks.values() if item is not None]
     if not config.trainer.enable_progress_bar:  # Lightning refuses a bar's callback beside it
         callbacks = [item for item in callbacks if not isinstance(item, ProgressBar)]
-    loggers = [instantiate(item) for item in config.logger.values()] if config.logger else False
+    if "logger" not in settings:
+        settings["logger"] = [instantiate(item) for item in config.logger.values()] if config.logger else False
     try:
         return instantiate(
             config.trainer,
             callbacks=callbacks,
-            logger=loggers,
             plugins=[WholeCheckpointIO(), *cluster()],
             default_root_dir=config.run_dir,
             _convert_="all",
+            **settings,
         )
     except Exception as error:
         cause = error.__cause__ or error
         if type(cause).__name__ in {"MisconfigurationException", "ValueError", "TypeError"}:
             raise UserError(f"trainer: {str(cause).strip().splitlines()[0]}") from error
         raise
+
+
+def check_device(config: DictConfig) -> None:
+    """Raise UserError for a precision or a strategy that the device has not, which Lightning answers with another."""
+    device = default_device(config.trainer.accelerator).type
+    precision, strategy = str(config.trainer.precision), config.trainer.strategy
+    if precision.startswith("16") and device == "cpu":
+        raise UserError(f"trainer.precision={precision}: a CPU has no 16-bit floats to train in; set bf16-mixed or 32")
+    if precision.startswith("bf16") and device == "cuda" and not torch.cuda.is_bf16_supported(False):
+        raise UserError(f"trainer.precision={precision}: this GPU has no bfloat16; set 16-mixed or 32")
+    if isinstance(strategy, str):
+        if "fsdp" in strategy:
+            raise UserError(f"trainer.strategy={strategy}: write trainer=fsdp, whose checkpoints can be read anywhere")
+        return
+    if device != "cuda":
+        raise UserError("trainer=fsdp needs NVIDIA GPUs; on this machine use trainer=ddp, or leave trainer out")
+    if config.optimizer._target_.endswith("Muon"):
+        raise UserError("optimizer=muon needs whole matrices, trainer=fsdp splits them; set optimizer=adamw")
 
 
 def check_processes(trainer: lightning.Trainer) -> None:

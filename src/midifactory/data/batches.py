@@ -204,8 +204,9 @@ class SegmentLoader(DataLoader[Any]):
         rows = state.get("rows", self.plan.rows)
         if state["done"] and rows != self.plan.rows:
             raise UserError(
-                f"resume: this checkpoint is of the middle of an epoch in batches of {rows} rows, not {self.plan.rows}; "
-                "give as many processes and the same data.batch_size, or resume from the end of an epoch"
+                f"resume: this checkpoint is of the middle of an epoch in batches of {rows} rows, not "
+                f"{self.plan.rows}; give as many processes and the same data.batch_size, or resume from the end of an "
+                "epoch"
             )
         self._position.epoch, self._position.done = state["epoch"], state["done"]
         self._restored = state["done"] < self.pass_length

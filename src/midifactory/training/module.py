@@ -7,6 +7,7 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from midifactory.data.batches import IGNORED
 from midifactory.errors import Diverged
@@ -30,6 +31,9 @@ class SequenceTraining(lightning.LightningModule):
     Logs nats per token (`loss`) and nats per note: the sum over all real tokens of a batch divided by its notes; both
     are plain, whatever is minimised. With a latent, `loss` is what is left to say once it is known, and nats per note
     count the divergence of its posterior too: an upper bound.
+
+    compile: let torch.compile make the training's forward and backward pass; the model and its weights stay as they
+    are, and everything else, with its ever other shapes, goes on without it.
     """
 
     unit = "tokens"  # what stands at a position
@@ -43,10 +47,12 @@ class SequenceTraining(lightning.LightningModule):
         seed: int = 0,
         card: dict[str, Any] | None = None,
         condition_dropout: float = 0.1,
+        compile: bool = False,
     ):
         super().__init__()
         self.model, self.loss = model, loss or TrainingLoss()
         self._condition_dropout = condition_dropout
+        self._compiled = torch.compile(model.forward, dynamic=True) if compile else None
         self.card = card or {}
         self._make_optimizer, self._schedule = optimizer, schedule
         self._seed = seed
@@ -91,7 +97,8 @@ class SequenceTraining(lightning.LightningModule):
         Of several processes, each returns its part of the mean over the tokens of all, times their number: gradients
         are averaged over the processes. What is logged is of all of them.
         """
-        output = self.model(batch["inputs"], conditions=self._conditions(batch, self._condition_dropout))
+        run = self._compiled or self.model
+        output = run(batch["inputs"], conditions=self._conditions(batch, self._condition_dropout))
         loss, nats = self.loss(output.logits, batch["labels"])
         loss = loss + sum(output.losses.values(), torch.zeros((), device=loss.device))
         count = (batch["labels"] != IGNORED).sum()
@@ -157,9 +164,27 @@ class SequenceTraining(lightning.LightningModule):
             self.log("val/kl_nats", divergence / max(1.0, rows))
         self._clock = None  # the time validation took is not the training's
 
+    def setup(self, stage: str) -> None:
+        """Sort the parameters while they have their shapes, which fully sharded training takes from them."""
+        self._groups = parameter_groups(self.model)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the trainer's options say; a norm over shards is FSDP's own business, which Lightning refuses."""
+        model = self.trainer.model
+        if isinstance(model, FullyShardedDataParallel):
+            if gradient_clip_val:
+                model.clip_grad_norm_(gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def configure_optimizers(self) -> Any:
         """The schedule steps with the optimiser."""
-        optimizer = self._make_optimizer(parameter_groups(self.model))
+        optimizer = self._make_optimizer(self._groups)
         share = self._schedule(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -176,7 +201,8 @@ class SequenceTraining(lightning.LightningModule):
                 f"step {self.trainer.global_step}: {len(broken)} weights are not finite, such as {broken[0]}; nothing "
                 "was saved, and the checkpoints are as they were; start again with a lower optimizer.lr"
             )
-        if self.trainer.fit_loop.epoch_loop._should_accumulate():
+        sharded = isinstance(self.trainer.model, FullyShardedDataParallel)  # has no gradients but of its own shards
+        if self.trainer.fit_loop.epoch_loop._should_accumulate() and not sharded:
             # Averaged over the processes, whose own shares only the backward pass of the last batch would average.
             checkpoint["gradients"] = {
                 name: self.trainer.strategy.reduce(parameter.grad.clone(), reduce_op="mean")

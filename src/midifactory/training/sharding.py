@@ -10,6 +10,7 @@ from torch.distributed.fsdp import (
     FullyShardedDataParallel,
     StateDictType,
 )
+from torch.nn import Module
 from torch.optim import Optimizer
 
 from midifactory.models.transformer import Block
@@ -36,7 +37,7 @@ class Sharded(FSDPStrategy):
         """Read a checkpoint and give each process its part of weights and optimiser state."""
         checkpoint = self.checkpoint_io.load_checkpoint(self.broadcast(checkpoint_path), weights_only=weights_only)
         with self._whole(rank0_only=False):
-            self.model.load_state_dict(checkpoint["state_dict"])  # type: ignore[union-attr]
+            self._module.load_state_dict(checkpoint["state_dict"])
             for optimizer, stored in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
                 names = self._names(optimizer)
                 groups = [
@@ -44,7 +45,7 @@ class Sharded(FSDPStrategy):
                 ]
                 state = {names[index]: value for index, value in stored["state"].items()}
                 part = FullyShardedDataParallel.optim_state_dict_to_load(
-                    self.model, optimizer, {"state": state, "param_groups": groups}
+                    self._module, optimizer, {"state": state, "param_groups": groups}
                 )
                 optimizer.load_state_dict(part)
         return checkpoint
@@ -53,24 +54,28 @@ class Sharded(FSDPStrategy):
         """The whole state, numbered as by torch, in the first process; nothing in the others."""
         optimizer = getattr(optimizer, "_optimizer", optimizer)  # Lightning wraps it
         with self._whole(rank0_only=True):
-            found = FullyShardedDataParallel.optim_state_dict(self.model, optimizer)
+            found = FullyShardedDataParallel.optim_state_dict(self._module, optimizer)
         if not self.is_global_zero:
             return {}
         index = {name: number for number, name in enumerate(self._names(optimizer))}
         groups = [group | {"params": [index[name] for name in group["params"]]} for group in found["param_groups"]]
         return {"state": {index[name]: value for name, value in found["state"].items()}, "param_groups": groups}
 
+    @property
+    def _module(self) -> Module:
+        assert self.model is not None, "set up first"
+        return self.model
+
     def _names(self, optimizer: Optimizer) -> list[str]:
         """The names of an optimiser's parameters, in its order."""
         names: dict[Tensor, str] = {
-            parameter: name.replace("_fsdp_wrapped_module.", "")
-            for name, parameter in self.model.named_parameters()  # type: ignore[union-attr]
+            parameter: name.replace("_fsdp_wrapped_module.", "") for name, parameter in self._module.named_parameters()
         }
         return [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
 
     def _whole(self, rank0_only: bool) -> Any:
         return FullyShardedDataParallel.state_dict_type(
-            self.model,
+            self._module,
             StateDictType.FULL_STATE_DICT,
             FullStateDictConfig(offload_to_cpu=True, rank0_only=rank0_only),
             FullOptimStateDictConfig(offload_to_cpu=True, rank0_only=rank0_only),
