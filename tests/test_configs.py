@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from cli.conftest import run_command, write_folder
 from midifactory.cli.building import build_datamodule, build_tokenizer, plain
 from midifactory.cli.generate import build_style
-from midifactory.cli.train import build_trainer
+from midifactory.cli.train import build_trainer, check_device
 from midifactory.errors import UserError
 from midifactory.generation.sampling import Sampling
 from midifactory.generation.styles import Style
@@ -106,7 +106,7 @@ def test_every_choice_of_a_training_can_be_made(composed, tmp_path, group, name)
     assert 0 < config.finetune.lr < config.optimizer.lr
     if (group, name) == ("trainer", "fsdp"):
         with pytest.raises(UserError, match="needs NVIDIA GPUs; on this machine use trainer=ddp"):
-            build_trainer(config)
+            check_device(config)
         config.trainer.strategy = "auto"
     trainer = build_trainer(config)
     assert trainer.max_epochs == config.trainer.max_epochs

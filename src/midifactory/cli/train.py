@@ -181,7 +181,6 @@ def quiet_libraries() -> None:
 
 def build_trainer(config: DictConfig, callbacks: list[Callback] | None = None, **settings: Any) -> lightning.Trainer:
     """The Trainer with the callbacks (or these) and loggers of the config, and our checkpoint files; `settings` win."""
-    check_device(config)
     if callbacks is None:
         callbacks = [instantiate(item) for item in config.callbacks.values() if item is not None]
     if not config.trainer.enable_progress_bar:  # Lightning refuses a bar's callback beside it
@@ -209,9 +208,9 @@ def check_device(config: DictConfig) -> None:
     device = default_device(config.trainer.accelerator).type
     precision, strategy = str(config.trainer.precision), config.trainer.strategy
     if precision.startswith("16") and device == "cpu":
-        raise UserError(f"trainer.precision={precision}: a CPU has no 16-bit floats to train in; set bf16-mixed or 32")
+        raise UserError(f"trainer.precision={precision}: float16 needs a GPU; set bf16-mixed or 32-true")
     if precision.startswith("bf16") and device == "cuda" and not torch.cuda.is_bf16_supported(False):
-        raise UserError(f"trainer.precision={precision}: this GPU has no bfloat16; set 16-mixed or 32")
+        raise UserError(f"trainer.precision={precision}: this GPU has no bfloat16; set 16-mixed or 32-true")
     if isinstance(strategy, str):
         if "fsdp" in strategy:
             raise UserError(f"trainer.strategy={strategy}: write trainer=fsdp, whose checkpoints can be read anywhere")
@@ -297,7 +296,10 @@ def check_context(model: SequenceModel, window: int) -> None:
 
 
 def check_training(config: DictConfig) -> None:
-    """Raise UserError, before any work, for an optimiser, a schedule or a loss that cannot be, and for no epoch."""
+    """Raise UserError, before any work, for what the device has not, for an optimiser, a schedule or a loss that cannot
+    be, and for no epoch.
+    """
+    check_device(config)
     if config.trainer.max_epochs == 0:
         raise UserError("trainer.max_epochs=0 trains nothing; set it to 1 or more")
     endless = config.trainer.max_epochs == -1 and config.trainer.max_steps == -1
