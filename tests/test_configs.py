@@ -17,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from cli.conftest import run_command, write_folder
 from midifactory.cli.building import build_datamodule, build_tokenizer, plain
 from midifactory.cli.generate import build_style
-from midifactory.cli.train import build_trainer
+from midifactory.cli.train import build_trainer, check_device
+from midifactory.errors import UserError
 from midifactory.generation.sampling import Sampling
 from midifactory.generation.styles import Style
 from midifactory.models.interface import SequenceModel
@@ -27,7 +28,7 @@ from midifactory.training.checkpoint import build_model
 from midifactory.training.checkpoint_folder import read_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("train", "generate", "prepare", "analyze", "all", "attention", "interpolate", "vary")
+COMMANDS = ("train", "generate", "prepare", "analyze", "all", "attention", "interpolate", "vary", "profile")
 NOT_COMMANDS = {"composing"}
 GROUPS_OF_TRAIN = (
     *(
@@ -103,6 +104,10 @@ def test_every_choice_of_a_training_can_be_made(composed, tmp_path, group, name)
     assert isinstance(optimizer, torch.optim.Optimizer)
     assert 0 < instantiate(config.schedule)(100)(50) <= 1
     assert 0 < config.finetune.lr < config.optimizer.lr
+    if (group, name) == ("trainer", "fsdp"):
+        with pytest.raises(UserError, match="needs NVIDIA GPUs; on this machine use trainer=ddp"):
+            check_device(config)
+        config.trainer.strategy = "auto"
     trainer = build_trainer(config)
     assert trainer.max_epochs == config.trainer.max_epochs
     assert trainer.checkpoint_callback.monitor == ("val/loss" if name == "vae_chorales" else "val/nats_per_note")

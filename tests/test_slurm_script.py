@@ -11,7 +11,9 @@ import pytest
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "slurm_train.sh"
 PROGRAMS = {
-    "srun": 'exec "$@"',
+    "srun": """echo "srun $1" >> srun_options
+[[ $1 == --* ]] && shift
+exec "$@\"""",
     "scontrol": 'echo "scontrol $*" >> calls',
     # Saves when it is told to stop, as the training does; the second time it ends by itself.
     "midifactory": """echo "midifactory $*" >> calls
@@ -33,8 +35,8 @@ def job(tmp_path):
     environment = os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "SLURM_JOB_ID": "42"}
     calls = tmp_path / "calls"
 
-    def start(**more):
-        command = ["bash", str(SCRIPT), "data=maestro", "model=gru"]
+    def start(*arguments, **more):
+        command = ["bash", str(SCRIPT), *(arguments or ("data=maestro", "model=gru"))]
         return subprocess.Popen(command, cwd=tmp_path, env=environment | more)
 
     return tmp_path, start, lambda: calls.read_text().splitlines() if calls.exists() else []
@@ -62,3 +64,23 @@ def test_a_failed_job_is_not_queued_again(job):
     (folder / "outputs/train/slurm_42/checkpoints/last.ckpt").mkdir(parents=True)
     assert start(ENDS_WITH="2").wait(60) == 2
     assert len(calls()) == 1
+
+
+def test_one_process_for_each_task_of_all_nodes(job):
+    """Dry: the stand-in of the training ends at once, since a checkpoint is there, or is told to."""
+    folder, start, calls = job
+    subprocess.run(["bash", "-n", SCRIPT], check=True)
+    several = {"SLURM_JOB_NUM_NODES": "2", "SLURM_NTASKS_PER_NODE": "4"}
+    run, quiet = "outputs/train/slurm_42", "trainer.enable_progress_bar=false"
+    share = "trainer.num_nodes=2 trainer.devices=4"
+    # A pattern of the stand-in's, which then ends at once.
+    assert start("note=resume=no", **several).wait(60) == 0
+    assert start("note=resume=no", "trainer=fsdp", **several).wait(60) == 0
+    (folder / run / "checkpoints/last.ckpt").mkdir(parents=True)
+    assert start("data=maestro", **several).wait(60) == 0
+    assert calls() == [
+        f"midifactory train trainer=ddp note=resume=no hydra.run.dir={run} {share} {quiet}",
+        f"midifactory train note=resume=no trainer=fsdp hydra.run.dir={run} {share} {quiet}",
+        f"midifactory train resume={run} {share} {quiet}",
+    ]
+    assert set((folder / "srun_options").read_text().split("\n")) == {"srun --kill-on-bad-exit=1", ""}

@@ -2,7 +2,7 @@
 
 import pickle
 from collections import Counter
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import torch
 
 from midifactory.data.batches import IGNORED, BatchPlan, SegmentDataset, SegmentLoader, collate
 from midifactory.data.segments import SegmentCount, cut_segments
+from midifactory.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,39 @@ def test_an_epoch_has_every_segment_once(count, size, shuffle):
         assert Counter(index for batch in batches for index in batch) == Counter(range(count))
         assert max(map(len, batches)) <= size
         assert len(batches) == -(-count // size)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(("count", "size", "processes"), [(2, 4, 2), (96, 3, 2), (203, 4, 3), (97, 3, 4), (65, 1, 4)])
+def test_processes_share_each_large_batch(count, size, processes, shuffle):
+    """Side by side they are one process with the large batch, but for a last one with fewer rows than processes."""
+    lengths = np.random.default_rng(0).integers(2, 90, count)
+    plans = [BatchPlan(lengths, size, 1, shuffle, processes, rank) for rank in range(processes)]
+    large = BatchPlan(lengths, size * processes, 1, shuffle)
+    for epoch in range(2):
+        shares = [plan.batches(epoch) for plan in plans]
+        assert {len(share) for share in shares} == {len(plan) for plan in plans} == {len(shares[0])}
+        together = [sorted(chain(*parts)) for parts in zip(*shares, strict=True)]
+        assert Counter(chain(*together)) == Counter(range(count))
+        assert all(1 <= len(batch) <= size + 1 for share in shares for batch in share)
+        if count % (size * processes) >= processes or count % (size * processes) == 0:
+            assert together == [sorted(batch) for batch in large.batches(epoch)]
+        for parts in zip(*shares, strict=True):  # of like length, so that none waits
+            assert np.ptp([lengths[part].sum() for part in parts]) <= 2 * lengths[list(chain(*parts))].max()
+
+
+def test_fewer_segments_than_processes_are_told():
+    with pytest.raises(UserError, match="3 segments cannot be shared by 4 processes"):
+        BatchPlan([5, 6, 7], 8, 1, True, 4, 0)
+
+
+def test_a_loader_of_other_batches_is_not_continued_in_the_middle(dataset):
+    first, other = loader(dataset), loader(dataset, batch_size=2)
+    next(iter(first))
+    with pytest.raises(UserError, match="batches of 4 rows, not 2"):
+        other.load_state_dict(first.state_dict())
+    list(first)
+    other.load_state_dict(first.state_dict())
 
 
 def test_the_plan_is_a_function_of_seed_and_epoch():

@@ -47,8 +47,8 @@ _KEY_OF_SUFFIX = {
 _TAKES_FILE = ("generate", "attention", "interpolate", "vary")
 # Where a command takes several MIDI files, their keys in the order in which they stand.
 _MIDI_KEYS = {"interpolate": ("start", "end")}
-_TAKES_CONDITION_NAMES = ("train", "prepare")
-_TAKES_FOLDER = ("train", "prepare", "analyze", "all")
+_TAKES_CONDITION_NAMES = ("train", "prepare", "profile")
+_TAKES_FOLDER = ("train", "prepare", "analyze", "all", "profile")
 
 # Hydra's own flags, which pass as they are.
 HYDRA_SWITCHES = (

@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from midifactory import files
+from midifactory.cli.hydra_app import process_rank
 from midifactory.data.datamodule import MidiDataModule
 from midifactory.data.notes import NoteDataModule
 from midifactory.errors import UserError
@@ -44,6 +45,7 @@ def build_datamodule(config: DictConfig, start: Start | None = None) -> MidiData
         "loader_workers": data.loader_workers,
         "limits": instantiate(data.limits),
         "seed": config.seed,
+        "progress": not process_rank(),
     }
     conditions = condition_names(config.conditions)
     if isinstance(tokenizer, NoteCodec):

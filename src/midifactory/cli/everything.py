@@ -21,6 +21,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def everything(config: DictConfig) -> list[Path]:
     """The whole way from MIDI files to new music; returns the generated MIDI files."""
+    if hydra_app.process_rank():
+        train(config)
+        return []
     check_note_settings(config)
     start = read_start(config)
     check_training(config)

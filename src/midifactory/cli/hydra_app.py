@@ -1,16 +1,21 @@
 """The one place where Hydra is started, for every command.
 
+Of several processes that train together, the first does all that a single one would; the others only train, and leave
+folders, logs and stdout to it.
+
 Exit codes: 0 done; 1 a bug of ours, with its traceback; 2 a mistake the user can mend (UserError, an unknown key
 or option); 3 the training diverged; 74 (EX_IOERR) disk full; 128 + the signal's number when stopped by one (130 for
 Ctrl-C, 143 for SIGTERM). Only a bug prints a traceback, unless the user has set HYDRA_FULL_ERROR=1, which prints it
 for everything.
 """
 
+import contextlib
 import errno
 import itertools
 import logging
 import netrc
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -34,7 +39,11 @@ EXIT_DIVERGED = 3
 EXIT_DISK_FULL = 74
 EXIT_INTERRUPTED = 130
 
+# What ends all processes of a training after the same step.
+_SEEN_BY_ALL = (EXIT_DIVERGED, EXIT_INTERRUPTED, 128 + signal.SIGTERM)
+
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+_FURTHER_PROCESS = ("hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "hydra.output_subdir=null")
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +63,12 @@ def new_run_dir(command: str) -> str:
             continue
         return folder.as_posix()
     raise AssertionError("unreachable: the count has no end")
+
+
+def process_rank() -> int:
+    """The number of this process among those that train together, as torchrun, SLURM or Lightning has set it."""
+    given = (os.environ.get(name, "") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return next((int(number) for number in given if number.isdigit()), 0)
 
 
 def wandb_offline() -> bool:
@@ -78,11 +93,13 @@ class _Job:
     exception. In a sweep they propagate, so that the remaining jobs run and Hydra raises at the end.
     """
 
-    def __init__(self, task: Callable[[DictConfig], object], full_error: bool) -> None:
+    def __init__(self, task: Callable[[DictConfig], object], full_error: bool, command_line: list[str]) -> None:
         self.__wrapped__ = task  # Hydra unwraps it to name the job after the task's module
         self.full_error = full_error
+        self.command_line = command_line
 
     def __call__(self, config: DictConfig) -> object:
+        sys.argv = self.command_line  # what Lightning starts a training's further processes with
         _log.info("configs from %s", conf_dir())
         try:
             return self.__wrapped__(config)
@@ -101,15 +118,29 @@ def run(config_name: str, task: Callable[[DictConfig], object], argv: list[str])
     environment_before = os.environ.get(_FULL_ERROR)
     argv_before = sys.argv
     full_error = environment_before == "1"
+    quiet = contextlib.ExitStack()
     try:
-        sys.argv = [sys.argv[0], *to_overrides(config_name, argv)]
+        overrides = to_overrides(config_name, argv)
+        by_name = sys.argv[1:2] == [config_name] and Path(sys.argv[0]).stem != config_name  # midifactory train ...
+        program = sys.argv[: 2 if by_name else 1]
+        if process_rank():
+            if not any(override.startswith("hydra.run.dir=") for override in overrides):
+                raise UserError(
+                    "processes that torchrun or srun has started write into one folder: give all of them the same "
+                    "hydra.run.dir=outputs/train/NAME"
+                )
+            nowhere = quiet.enter_context(Path(os.devnull).open("w"))  # noqa: SIM115
+            quiet.enter_context(contextlib.redirect_stdout(nowhere))
+            overrides = [*_FURTHER_PROCESS, *overrides]
+        sys.argv = [sys.argv[0], *overrides]
         # Without it Hydra prints exceptions in its own way and exits with 1 before they reach us.
         os.environ[_FULL_ERROR] = "1"
         start = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
-        start(_Job(task, full_error))()
+        start(_Job(task, full_error, [*program, *overrides]))()
     except (Exception, KeyboardInterrupt) as error:
         raise SystemExit(report(error, full_error)) from error
     finally:
+        quiet.close()
         sys.argv = argv_before
         if environment_before is None:
             os.environ.pop(_FULL_ERROR, None)
@@ -120,6 +151,8 @@ def run(config_name: str, task: Callable[[DictConfig], object], argv: list[str])
 def report(error: BaseException, full_error: bool = False) -> int:
     """Print `error` to stderr, as one line where the user can mend it, and return the exit code."""
     message, code = explain(error)
+    if process_rank() and code in _SEEN_BY_ALL:
+        return 0  # the first process says it
     sys.stdout.flush()
     if message is None or full_error:
         traceback.print_exception(error)

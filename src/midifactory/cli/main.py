@@ -15,6 +15,7 @@ COMMANDS = {
     "prepare": ("prepare", "split, tokenize and segment a corpus, once for many trainings"),
     "analyze": ("analyze", "describe a corpus in numbers and pictures"),
     "all": ("everything", "analyze, prepare, train and generate, in this order"),
+    "profile": ("profile", "record a few training steps: a trace for a viewer, the slowest operators"),
     "attention": ("attention", "draw where a trained transformer looks while it reads a file"),
     "interpolate": ("interpolate", "go from one MIDI file to another in steps, through a latent"),
     "vary": ("vary", "change a MIDI file by chance or towards an attribute, in a latent"),

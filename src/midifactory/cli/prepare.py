@@ -50,7 +50,8 @@ def prepare(config: DictConfig, start: Start | None = None) -> MidiDataModule | 
     data.setup()
     if config.get("resume") is not None:
         check_same_pieces(data, Path(config.run_dir))
-    write_corpus(data, Path(config.run_dir))
+    if not hydra_app.process_rank():
+        write_corpus(data, Path(config.run_dir))
     print_corpus(data)
     print(f"prepared: {data.store.folder}")
     return data

@@ -21,6 +21,9 @@ _FIXED = ("model", "tokenizer", "conditions", "optimizer", "init_from", "finetun
 
 def resumed_arguments(argv: list[str]) -> list[str]:
     """With `resume=...`, the resumed run's own arguments and folder, then what was typed now on top."""
+    resuming = f"hydra.output_subdir={_RESUMING}"
+    if resuming in argv:  # a further process of the training, started with what this function gave the first
+        return argv
     for argument in argv:
         match = re.fullmatch(r"(?:--)?resume=(.+)", argument)
         if not match or match[1] == "null":
@@ -35,7 +38,7 @@ def resumed_arguments(argv: list[str]) -> list[str]:
         kept = [old for old in stored_overrides(folder) if old.split("=", 1)[0].lstrip("+") not in keys | {"resume"}]
         place = [f"resume={checkpoint.resolve()}", f"hydra.run.dir='{folder.resolve()}'"]
         # Hydra records what was typed before we can judge it; `keep_settings` makes it the run's own.
-        return [*kept, *typed, *place, f"hydra.output_subdir={_RESUMING}"]
+        return [*kept, *typed, *place, resuming]
     return argv
 
 

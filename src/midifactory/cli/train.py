@@ -3,16 +3,20 @@
 import json
 import logging
 import math
+import subprocess
 import sys
 import time
 import warnings
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from omegaconf import DictConfig
@@ -27,7 +31,7 @@ from midifactory.cli.resume import check_resume, check_weights, keep_settings, r
 from midifactory.cli.train_notes import check_note_settings, evaluate_notes, note_training
 from midifactory.data.datamodule import MidiDataModule
 from midifactory.data.notes import NoteDataModule
-from midifactory.errors import Interrupted, UserError
+from midifactory.errors import Diverged, Interrupted, UserError
 from midifactory.models.interface import SequenceModel
 from midifactory.music.profile import corpus_profile
 from midifactory.tokens.tokenizer import Tokenizer
@@ -39,6 +43,8 @@ from midifactory.training.loss import TrainingLoss, token_weights
 from midifactory.training.module import SequenceTraining
 from midifactory.training.monitor import Monitor, git_commit
 from midifactory.training.notes import note_loss
+
+_SECONDS_TO_END = 5
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -64,34 +70,33 @@ def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = Non
     check_training(config)
     torch.set_float32_matmul_precision("high")
     run_dir = Path(config.run_dir)
-    data = data or prepare(config, start)
-    module = note_training(config, data) if isinstance(data, NoteDataModule) else token_training(config, data, start)
     trainer = build_trainer(config)
+    check_processes(trainer)
+    data = data or prepare(config, start)
+    data.trainer = trainer  # from here to the end of the training its batches are this process's share
+    module = new_module(config, data, start)
     if config.resume is not None:
         check_weights(config.resume, module)
-        keep_settings(run_dir)
-    if config.estimate:
+        if trainer.is_global_zero:
+            keep_settings(run_dir)
+    if config.estimate and trainer.is_global_zero:
         steps = remaining_steps(trainer, len(data.plan("train").batches(0)))
         device = default_device(config.trainer.accelerator)
         loss = partial(note_loss, codec=data.codec) if isinstance(data, NoteDataModule) else token_loss
         print(estimate_cost(module.model, data.train_dataloader(), steps, device, loss).line(), flush=True)
     log_settings(trainer, config, module)
     started, started_cpu = time.monotonic(), time.process_time()
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
-    except SystemExit as stop:  # Lightning's answer to a second Ctrl-C, with a code of its own
-        if isinstance(stop.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from stop
-        raise
-    finally:
-        finish_wandb(trainer)
+    fit(trainer, module, data, config)
+    data.trainer = None
     if trainer.received_sigterm:  # after the last step, where nothing in Lightning asks any more
         raise Interrupted(f"stopped after the last step; go on with: python train.py resume={run_dir}", 143)
+    if not trainer.is_global_zero:
+        return run_dir
     minutes, cpu_minutes = (time.monotonic() - started) / 60, (time.process_time() - started_cpu) / 60
     best = Path(getattr(trainer.checkpoint_callback, "best_model_path", "") or run_dir / "checkpoints" / "last.ckpt")
     result = evaluate_notes(best, data) if isinstance(data, NoteDataModule) else evaluate(best, data)
     result |= {"minutes": round(minutes, 2), "cpu_minutes": round(cpu_minutes, 2)}
-    result |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
+    result |= {"epochs": trainer.current_epoch, "steps": trainer.global_step, "processes": trainer.world_size}
     monitor = next((item for item in trainer.callbacks if isinstance(item, Monitor)), None)  # type: ignore[attr-defined]
     if monitor is not None and monitor.seconds:  # empty where nothing was left to train
         print(monitor.line())
@@ -103,6 +108,31 @@ def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = Non
     elif data.condition_codec is not None:
         print("generation may be asked for:", *data.condition_codec.describe(), sep="\n  ")
     return best
+
+
+def fit(
+    trainer: lightning.Trainer, module: SequenceTraining, data: MidiDataModule | NoteDataModule, config: DictConfig
+) -> None:
+    """Train, and however it ends, leave no run of W&B open and no process waiting."""
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
+    except SystemExit as stop:  # Lightning's answer to a second Ctrl-C, with a code of its own
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from stop
+        raise
+    except Exception as error:
+        end_others(trainer, seen_by_all=isinstance(error, Interrupted | Diverged))
+        if config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"compile=true: {reason}; install a C++ compiler, or leave compile out") from error
+        raise
+    finally:
+        finish_wandb(trainer)
+
+
+def new_module(config: DictConfig, data: MidiDataModule | NoteDataModule, start: Start | None) -> SequenceTraining:
+    """What trains the model of `config`, or goes on from `start`, on tokens or on note features."""
+    return note_training(config, data) if isinstance(data, NoteDataModule) else token_training(config, data, start)
 
 
 def token_training(config: DictConfig, data: MidiDataModule, start: Start | None) -> SequenceTraining:
@@ -135,6 +165,7 @@ def token_training(config: DictConfig, data: MidiDataModule, start: Start | None
             plain(config),
         ),
         condition_dropout=config.condition_dropout,
+        compile=config.compile,
     )
 
 
@@ -145,29 +176,77 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")  # kept before
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # what is logged is of all processes already
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 
-def build_trainer(config: DictConfig) -> lightning.Trainer:
-    """The Trainer with the callbacks and loggers of the config, and our checkpoint files."""
-    callbacks = [instantiate(item) for item in config.callbacks.values() if item is not None]
+def build_trainer(config: DictConfig, callbacks: list[Callback] | None = None, **settings: Any) -> lightning.Trainer:
+    """The Trainer with the callbacks (or these) and loggers of the config, and our checkpoint files; `settings` win."""
+    if callbacks is None:
+        callbacks = [instantiate(item) for item in config.callbacks.values() if item is not None]
     if not config.trainer.enable_progress_bar:  # Lightning refuses a bar's callback beside it
         callbacks = [item for item in callbacks if not isinstance(item, ProgressBar)]
-    loggers = [instantiate(item) for item in config.logger.values()] if config.logger else False
+    if "logger" not in settings:
+        settings["logger"] = [instantiate(item) for item in config.logger.values()] if config.logger else False
     try:
         return instantiate(
             config.trainer,
             callbacks=callbacks,
-            logger=loggers,
             plugins=[WholeCheckpointIO(), *cluster()],
             default_root_dir=config.run_dir,
             _convert_="all",
+            **settings,
         )
     except Exception as error:
         cause = error.__cause__ or error
         if type(cause).__name__ in {"MisconfigurationException", "ValueError", "TypeError"}:
             raise UserError(f"trainer: {str(cause).strip().splitlines()[0]}") from error
         raise
+
+
+def check_device(config: DictConfig) -> None:
+    """Raise UserError for a precision or a strategy that the device has not, which Lightning answers with another."""
+    device = default_device(config.trainer.accelerator).type
+    precision, strategy = str(config.trainer.precision), config.trainer.strategy
+    if precision.startswith("16") and device == "cpu":
+        raise UserError(f"trainer.precision={precision}: float16 needs a GPU; set bf16-mixed or 32-true")
+    if precision.startswith("bf16") and device == "cuda" and not torch.cuda.is_bf16_supported(False):
+        raise UserError(f"trainer.precision={precision}: this GPU has no bfloat16; set 16-mixed or 32-true")
+    if isinstance(strategy, str):
+        if "fsdp" in strategy:
+            raise UserError(f"trainer.strategy={strategy}: write trainer=fsdp, whose checkpoints can be read anywhere")
+        return
+    if device != "cuda":
+        raise UserError("trainer=fsdp needs NVIDIA GPUs; on this machine use trainer=ddp, or leave trainer out")
+    if config.optimizer._target_.endswith("Muon"):
+        raise UserError("optimizer=muon needs whole matrices, trainer=fsdp splits them; set optimizer=adamw")
+
+
+def check_processes(trainer: lightning.Trainer) -> None:
+    """Raise UserError where the training's further processes would run a whole sweep each."""
+    starts_processes = trainer.world_size > 1 and not externally_started(trainer)
+    if starts_processes and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise UserError(
+            f"-m: a sweep's jobs cannot start {trainer.world_size} processes; set trainer.devices=1, or run each by "
+            "torchrun"
+        )
+
+
+def externally_started(trainer: lightning.Trainer) -> bool:
+    """Whether torchrun or SLURM has started the processes of the training, and not Lightning."""
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    return environment is not None and environment.creates_processes_externally
+
+
+def end_others(trainer: lightning.Trainer, seen_by_all: bool) -> None:
+    """End the processes that Lightning has started: after an error of this one alone they would wait for it."""
+    for process in getattr(trainer.strategy.launcher, "procs", []):
+        try:
+            process.wait(_SECONDS_TO_END if seen_by_all else 0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def log_settings(trainer: lightning.Trainer, config: DictConfig, module: SequenceTraining) -> None:
@@ -219,7 +298,10 @@ def check_context(model: SequenceModel, window: int) -> None:
 
 
 def check_training(config: DictConfig) -> None:
-    """Raise UserError, before any work, for an optimiser, a schedule or a loss that cannot be, and for no epoch."""
+    """Raise UserError, before any work, for what the device has not, for an optimiser, a schedule or a loss that cannot
+    be, and for no epoch.
+    """
+    check_device(config)
     if config.trainer.max_epochs == 0:
         raise UserError("trainer.max_epochs=0 trains nothing; set it to 1 or more")
     endless = config.trainer.max_epochs == -1 and config.trainer.max_steps == -1

@@ -31,6 +31,8 @@ def check_note_settings(config: DictConfig) -> None:
         for name, value in plain(group).items():
             if value and not name.startswith("_"):
                 raise UserError(f"{key}.{name}={value} is of tokens; leave it out with tokenizer=notes")
+    if config.compile:
+        raise UserError("compile=true is of tokens; leave it out with tokenizer=notes")
     if config.get("init_from") is not None:
         raise UserError(f"init_from={config.init_from} is of tokens; leave it out with tokenizer=notes")
 

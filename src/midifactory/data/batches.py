@@ -3,7 +3,6 @@
 Legend: B rows, T tokens, C conditions.
 """
 
-import math
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from midifactory.data.segments import Segment, SegmentTable
+from midifactory.errors import UserError
 from midifactory.tokens.augment import Augmenter
 from midifactory.tokens.store import TokenStore
 from midifactory.tokens.tokenizer import Tokenizer
@@ -78,18 +78,54 @@ class SegmentDataset(Dataset[Row]):
 
 
 class BatchPlan:
-    """Which segments form which batch, per epoch; every segment once an epoch."""
+    """Which segments form which batch, per epoch; every segment once an epoch.
 
-    def __init__(self, lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int, shuffle: bool):
+    Of several `processes`, each takes every so-manieth row of a batch of `batch_size` rows for each of them, beginning
+    with row number `rank`: together they do what one process with that large batch would. Rows of a batch are of like
+    length, so none waits for the others. All have equally many batches and none is empty: a last batch with fewer rows
+    than there are processes joins the one before it. Raises UserError for fewer segments than processes.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int] | np.ndarray,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        processes: int = 1,
+        rank: int = 0,
+    ):
         self.lengths = np.asarray(lengths)
-        self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
+        self.rows, self.seed, self.shuffle = batch_size * processes, seed, shuffle
+        self._processes, self._rank = processes, rank
+        if 0 < len(self.lengths) < processes:
+            raise UserError(
+                f"{len(self.lengths)} segments cannot be shared by {processes} processes; add files, or lower "
+                "trainer.devices"
+            )
+
+    def __len__(self) -> int:
+        """The batches of an epoch."""
+        whole, rest = divmod(len(self.lengths), self.rows)
+        return whole + (rest >= self._processes or (rest > 0 and not whole))
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """The batches of an epoch as lists of segment indices."""
-        size = self.batch_size
-        if not self.shuffle:
-            order = np.argsort(-self.lengths, kind="stable")
-            return [order[i : i + size].tolist() for i in range(0, len(order), size)]
+        """The batches of an epoch as lists of segment indices: this process's rows of each."""
+        batches = self._shuffled(epoch) if self.shuffle else self._by_length()
+        return [batch[self._rank :: self._processes] for batch in batches]
+
+    def _joined(self, batches: list[list[int]]) -> list[list[int]]:
+        if len(batches) > 1 and len(batches[-1]) < self._processes:
+            rest = batches.pop()
+            batches[-1] += rest
+        return batches
+
+    def _by_length(self) -> list[list[int]]:
+        order = np.argsort(-self.lengths, kind="stable")
+        return self._joined([order[i : i + self.rows].tolist() for i in range(0, len(order), self.rows)])
+
+    def _shuffled(self, epoch: int) -> list[list[int]]:
+        size = self.rows
         generator = np.random.default_rng([self.seed, epoch])
         order = generator.permutation(len(self.lengths))
         chunk = size * _BATCHES_SORTED_TOGETHER
@@ -98,7 +134,13 @@ class BatchPlan:
             part = order[start : start + chunk]
             part = part[np.argsort(self.lengths[part], kind="stable")]
             batches += [part[i : i + size].tolist() for i in range(0, len(part), size)]
+        batches = self._joined(batches)
         return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def share_of(trainer: Any) -> dict[str, int]:
+    """Which part of each batch the process of this Lightning Trainer takes; all of it without one."""
+    return {} if trainer is None else {"processes": trainer.world_size, "rank": trainer.global_rank}
 
 
 class _RemainingBatches:
@@ -112,7 +154,7 @@ class _RemainingBatches:
             yield [(self.epoch, index) for index in batch]
 
     def __len__(self) -> int:
-        return math.ceil(len(self.plan.lengths) / self.plan.batch_size)
+        return len(self.plan)
 
 
 class SegmentLoader(DataLoader[Any]):
@@ -125,7 +167,7 @@ class SegmentLoader(DataLoader[Any]):
     def __init__(self, dataset: Dataset[Any], plan: BatchPlan, pad_id: int, workers: int):
         self.plan = plan
         # Batches of a pass: fewer than there are where a training takes only so many (limit_train_batches).
-        self.pass_length = len(_RemainingBatches(plan))
+        self.pass_length = len(plan)
         self._position = _RemainingBatches(plan)
         self._restored = False
         super().__init__(
@@ -151,12 +193,23 @@ class SegmentLoader(DataLoader[Any]):
         return self.collate_fn([self.dataset[index] for index in batch])
 
     def state_dict(self) -> dict[str, Any]:
-        """Epoch and batches of it that were handed out; after a whole pass, the next epoch's beginning."""
+        """Epoch and batches of it that were handed out; after a whole pass, the next epoch's beginning.
+
+        `rows` are those of a batch, of all processes together.
+        """
         epoch, done = self._position.epoch, self._position.done
-        return {"epoch": epoch, "done": done} if done < self.pass_length else {"epoch": epoch + 1, "done": 0}
+        at = {"epoch": epoch, "done": done} if done < self.pass_length else {"epoch": epoch + 1, "done": 0}
+        return at | {"rows": self.plan.rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after the batches that `state` counts."""
+        """Go on after the batches that `state` counts. Raises UserError in the middle of an epoch of other batches."""
+        rows = state.get("rows", self.plan.rows)
+        if state["done"] and rows != self.plan.rows:
+            raise UserError(
+                f"resume: this checkpoint is of the middle of an epoch in batches of {rows} rows, not "
+                f"{self.plan.rows}; give as many processes and the same data.batch_size, or resume from the end of an "
+                "epoch"
+            )
         self._position.epoch, self._position.done = state["epoch"], state["done"]
         self._restored = state["done"] < self.pass_length
 

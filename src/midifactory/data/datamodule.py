@@ -13,7 +13,7 @@ import lightning
 import numpy as np
 
 from midifactory import files
-from midifactory.data.batches import BatchPlan, SegmentDataset, SegmentLoader
+from midifactory.data.batches import BatchPlan, SegmentDataset, SegmentLoader, share_of
 from midifactory.data.conditions import NOT_GIVEN, ConditionCodec, piece_values
 from midifactory.data.segments import Segment, SegmentCount, SegmentTable, Unit, count_padding, cut_segments
 from midifactory.errors import UserError
@@ -268,8 +268,9 @@ class MidiDataModule(lightning.LightningDataModule):
         return self._splits[split].segments
 
     def plan(self, split: str) -> BatchPlan:
-        """The batches of a split; only training is shuffled."""
-        return BatchPlan(self._splits[split].lengths, self.batch_size, self.seed, shuffle=split == "train")
+        """The batches of a split, in a training of several processes this one's share; only training is shuffled."""
+        share = share_of(self.trainer)
+        return BatchPlan(self._splits[split].lengths, self.batch_size, self.seed, shuffle=split == "train", **share)
 
     def report(self) -> list[str]:
         """Lines for people: pieces, refused files, segments, padding, per split."""

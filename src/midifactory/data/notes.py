@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from midifactory.data.batches import BatchPlan, SegmentLoader
+from midifactory.data.batches import BatchPlan, SegmentLoader, share_of
 from midifactory.data.datamodule import CorpusSource
 from midifactory.errors import UserError
 from midifactory.music.corpora import SPLITS, Corpus
@@ -201,10 +201,11 @@ class NoteDataModule(lightning.LightningDataModule):
         return quantile_levels(pieces, self.codec.bins)
 
     def plan(self, split: str) -> BatchPlan:
-        """The batches of a split; only training is shuffled."""
+        """The batches of a split, in a training of several processes this one's share; only training is shuffled."""
         windows = self._windows[split]
         lengths = np.full(len(windows), windows.length)
-        return BatchPlan(lengths, self.batch_size, self.seed, shuffle=split == "train")
+        share = share_of(self.trainer)
+        return BatchPlan(lengths, self.batch_size, self.seed, shuffle=split == "train", **share)
 
     def _loader(self, split: str) -> NoteLoader:
         return NoteLoader(self._windows[split], self.plan(split), self.loader_workers)

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoi
 
 from midifactory import files
 from midifactory.errors import Interrupted
+from midifactory.training.processes import agreed
 
 
 class KeepBest(ModelCheckpoint):
@@ -79,7 +80,7 @@ class KeepLast(Checkpoint):
     Ctrl-C stops at once. As a Checkpoint it comes after the callbacks that have something to do first, such as
     averaging the step's weights. Where a validation is due after the step, the stop comes after its first batch, and
     the resumed run validates from the start; a stop in an epoch's last hooks comes after them. Several processes stop
-    at the same step, and not within a validation, of which each may have another number of batches.
+    at the same step.
     """
 
     def __init__(self, folder: str | Path, every_minutes: float = 5.0):
@@ -87,7 +88,7 @@ class KeepLast(Checkpoint):
         self._interval_seconds = every_minutes * 60
         self._saved_at = 0.0
         self._signal: int | None = None
-        self._stopping = False
+        self._stopping = 0
         self._previous: dict[int, Any] = {}
 
     def on_sanity_check_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -103,37 +104,36 @@ class KeepLast(Checkpoint):
         # Not before Lightning has set its own handlers: on an exception it restores what stood there then.
         if self._previous:
             return
-        self._signal, self._stopping = None, False
+        self._signal, self._stopping = None, 0
         if threading.current_thread() is threading.main_thread():
-            answer = partial(self._on_signal, trainer, os.getpid())
+            answer = partial(self._on_signal, os.getpid())
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, answer)
             if trainer.received_sigterm:  # since Lightning listens, whose answer is to exit with 0 and save nothing
                 trainer._signal_connector.received_sigterm = False
                 self._signal = signal.SIGTERM
 
-    def _on_signal(self, trainer: lightning.Trainer, process: int, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, process: int, number: int, frame: FrameType | None) -> None:
         if os.getpid() != process:  # a loader's worker, to which a terminal's Ctrl-C goes too; its parent ends it
             return
         if self._signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
+        # Not handed to Lightning, which would talk to the other processes in the middle of a step.
         self._signal = number
-        if number == signal.SIGTERM and trainer.strategy.launcher is not None:
-            trainer.strategy.launcher.kill(number)  # passes it on to the processes that it started
         with suppress(RuntimeError):  # what the signal interrupted may be a print
             print("\nstopping after this step; Ctrl-C again stops at once, without saving", flush=True)
 
     def _save(self, trainer: lightning.Trainer) -> None:
         trainer.save_checkpoint(self.path)
         self._saved_at = time.monotonic()
-        self._stopping = trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False)
+        (self._stopping,) = agreed(self._signal or 0)
 
     def _stop_if_saved(self, trainer: lightning.Trainer) -> None:
         if self._stopping:
             raise Interrupted(
                 f"stopped at step {trainer.global_step}, saved as {self.path}; go on with: python train.py "
                 f"resume={self.path.parent.parent}",
-                128 + (self._signal or signal.SIGTERM),
+                128 + self._stopping,
             )
 
     def on_save_checkpoint(
@@ -157,14 +157,13 @@ class KeepLast(Checkpoint):
         loop = trainer.fit_loop.epoch_loop
         if loop.batch_progress.is_last_batch or loop._should_check_val_fx(trainer.fit_loop._data_fetcher):  # type: ignore[arg-type]
             return
-        wanted = self._signal is not None or time.monotonic() - self._saved_at > self._interval_seconds
-        # Processes have clocks and signals of their own, and must save together.
-        if trainer.strategy.reduce_boolean_decision(wanted, all=False):
+        # A signal may reach one process only, and clocks differ, but all must save and stop after the same step.
+        if any(agreed(self._signal or 0, time.monotonic() - self._saved_at > self._interval_seconds)):
             self._save(trainer)
 
     def on_validation_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """A long validation does not delay a stop."""
-        if self._signal is not None and trainer.world_size == 1 and not trainer.sanity_checking:
+        if not trainer.sanity_checking and any(agreed(self._signal or 0)):
             self._save(trainer)
             self._stop_if_saved(trainer)
 
@@ -184,7 +183,7 @@ class KeepLast(Checkpoint):
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Training is done."""
         self._give_signals_back()
-        self._stopping = self._signal is not None
+        (self._stopping,) = agreed(self._signal or 0)
         self._stop_if_saved(trainer)
 
     def _give_signals_back(self) -> None:

@@ -11,7 +11,7 @@ from lightning.pytorch.trainer import call
 from torch import Tensor
 
 from midifactory.errors import Diverged, UserError
-from midifactory.training.checkpoint_folder import newest_good, read_checkpoint
+from midifactory.training.checkpoint_folder import newest_good
 
 MOST_ROLLBACKS = 5
 RATE_FACTOR = 0.5
@@ -92,7 +92,7 @@ class Divergence(Callback):
         path = trainer.strategy.broadcast(newest_good(self._folder)[0])
         if path is None:
             raise Diverged(f"{what}, and no good checkpoint is left in {self._folder}; start again")
-        checkpoint = read_checkpoint(path)
+        checkpoint = trainer.strategy.load_checkpoint(path, weights_only=True)
         self.rollbacks += 1
         earlier = checkpoint["callbacks"].get(self.state_key, {"rollbacks": 0})["rollbacks"]
         trainer.strategy.load_model_state_dict(checkpoint)

@@ -42,6 +42,11 @@ class TrainingLoss(nn.Module):
         self.register_buffer("token_weights", token_weights, persistent=False)
         self.z_loss, self.label_smoothing = z_loss, label_smoothing
 
+    def weight(self, labels: Tensor) -> Tensor:
+        """labels (B, T) -> what the (weighted) mean over their tokens is divided by."""
+        real = labels != IGNORED
+        return real.sum() if self.token_weights is None else self.token_weights[labels[real]].sum()
+
     def forward(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """logits (B, T, V), labels (B, T) -> what to minimise, and the plain nats per token, both scalars."""
         if self.token_weights is None and not self.z_loss and not self.label_smoothing:

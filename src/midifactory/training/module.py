@@ -7,12 +7,14 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from midifactory.data.batches import IGNORED
 from midifactory.errors import Diverged
 from midifactory.models.interface import Conditions, SequenceModel
 from midifactory.training.loss import TrainingLoss, sequence_loss
 from midifactory.training.optimizers import parameter_groups
+from midifactory.training.processes import process_count, process_rank, summed
 from midifactory.training.schedules import Share, cosine
 
 CARD = "midifactory"  # the key of a checkpoint under which `card` lies
@@ -29,6 +31,9 @@ class SequenceTraining(lightning.LightningModule):
     Logs nats per token (`loss`) and nats per note: the sum over all real tokens of a batch divided by its notes; both
     are plain, whatever is minimised. With a latent, `loss` is what is left to say once it is known, and nats per note
     count the divergence of its posterior too: an upper bound.
+
+    compile: let torch.compile make the training's forward and backward pass; the model and its weights stay as they
+    are, and everything else, with its ever other shapes, goes on without it.
     """
 
     unit = "tokens"  # what stands at a position
@@ -42,10 +47,12 @@ class SequenceTraining(lightning.LightningModule):
         seed: int = 0,
         card: dict[str, Any] | None = None,
         condition_dropout: float = 0.1,
+        compile: bool = False,
     ):
         super().__init__()
         self.model, self.loss = model, loss or TrainingLoss()
         self._condition_dropout = condition_dropout
+        self._compiled = torch.compile(model.forward, dynamic=True) if compile else None
         self.card = card or {}
         self._make_optimizer, self._schedule = optimizer, schedule
         self._seed = seed
@@ -76,27 +83,38 @@ class SequenceTraining(lightning.LightningModule):
         self._gradients = {}
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Seed dropout by the step, so that a resumed run draws what the undisturbed one would have drawn."""
+        """Seed dropout by the step, so that a resumed run draws what the undisturbed one would have drawn.
+
+        Each of several processes draws its own.
+        """
         step = self.trainer.fit_loop.epoch_loop.total_batch_idx
-        torch.manual_seed((self._seed << 32) + step)
+        torch.manual_seed((self._seed << 32) + step * process_count() + process_rank())
         self.model.anneal(step)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """The mean loss of a batch (see data/batches.py) plus the model's auxiliary losses."""
-        output = self.model(batch["inputs"], conditions=self._conditions(batch, self._condition_dropout))
+        """The mean loss of a batch (see data/batches.py) plus the model's auxiliary losses.
+
+        Of several processes, each returns its part of the mean over the tokens of all, times their number: gradients
+        are averaged over the processes. What is logged is of all of them.
+        """
+        run = self._compiled or self.model
+        output = run(batch["inputs"], conditions=self._conditions(batch, self._condition_dropout))
         loss, nats = self.loss(output.logits, batch["labels"])
-        tokens = int((batch["labels"] != IGNORED).sum())
-        divergence = output.statistics.get("kl_nats", nats.new_zeros(1))
-        nats_per_note = (nats * tokens + divergence.detach().sum()) / batch["notes"].sum().clamp(min=1)
-        now = time.perf_counter()
+        loss = loss + sum(output.losses.values(), torch.zeros((), device=loss.device))
+        count = (batch["labels"] != IGNORED).sum()
+        divergence = output.statistics.get("kl_nats", nats.new_zeros(1)).detach().sum()
+        weight, notes = self.loss.weight(batch["labels"]), batch["notes"].sum()
+        sums = torch.stack([nats * count, count, divergence, notes, weight])
+        all_nats, all_tokens, all_divergence, all_notes, all_weight = summed(sums)
+        tokens, now = int(all_tokens), time.perf_counter()
         if self._clock is not None:
             self.log("train/tokens_per_s", tokens / (now - self._clock), prog_bar=True)
         self._clock = now
-        self.log("train/loss", nats, prog_bar=True)
-        self.log("train/nats_per_note", nats_per_note, prog_bar=True)
+        self.log("train/loss", all_nats / all_tokens, prog_bar=True)
+        self.log("train/nats_per_note", (all_nats + all_divergence) / all_notes.clamp(min=1), prog_bar=True)
         for name, value in output.losses.items():
             self.log(f"train/{name}", value.detach())
-        return loss + sum(output.losses.values(), torch.zeros((), device=loss.device))
+        return loss * (process_count() * weight / all_weight)
 
     def real_positions(self, batch: dict[str, Tensor]) -> Tensor:
         """(B, T) bool: where a batch is no padding."""
@@ -138,16 +156,35 @@ class SequenceTraining(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log nats per token and per note of the validation segments, and a latent's nats per segment."""
-        nats, tokens, notes, divergence, rows = self._validation.tolist()
+        counts = self._validation if process_count() == 1 else summed(self._validation.to(self.device))
+        nats, tokens, notes, divergence, rows = counts.tolist()
         self.log("val/loss", nats / max(1.0, tokens), prog_bar=False)
         self.log("val/nats_per_note", (nats + divergence) / max(1.0, notes), prog_bar=True)
         if divergence:
             self.log("val/kl_nats", divergence / max(1.0, rows))
         self._clock = None  # the time validation took is not the training's
 
+    def setup(self, stage: str) -> None:
+        """Sort the parameters while they have their shapes, which fully sharded training takes from them."""
+        self._groups = parameter_groups(self.model)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the trainer's options say; a norm over shards is FSDP's own business, which Lightning refuses."""
+        model = self.trainer.model
+        if isinstance(model, FullyShardedDataParallel):
+            if gradient_clip_val:
+                model.clip_grad_norm_(gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def configure_optimizers(self) -> Any:
         """The schedule steps with the optimiser."""
-        optimizer = self._make_optimizer(parameter_groups(self.model))
+        optimizer = self._make_optimizer(self._groups)
         share = self._schedule(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -164,7 +201,8 @@ class SequenceTraining(lightning.LightningModule):
                 f"step {self.trainer.global_step}: {len(broken)} weights are not finite, such as {broken[0]}; nothing "
                 "was saved, and the checkpoints are as they were; start again with a lower optimizer.lr"
             )
-        if self.trainer.fit_loop.epoch_loop._should_accumulate():
+        sharded = isinstance(self.trainer.model, FullyShardedDataParallel)  # has no gradients but of its own shards
+        if self.trainer.fit_loop.epoch_loop._should_accumulate() and not sharded:
             # Averaged over the processes, whose own shares only the backward pass of the last batch would average.
             checkpoint["gradients"] = {
                 name: self.trainer.strategy.reduce(parameter.grad.clone(), reduce_op="mean")

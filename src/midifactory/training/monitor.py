@@ -13,6 +13,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from midifactory.models.attention import Attention
 from midifactory.models.frames import FrameTransformer
@@ -21,6 +22,7 @@ from midifactory.models.recurrent import PastAttention
 from midifactory.tokens.grid import read_tokenizer
 from midifactory.training.estimate import peak_memory_bytes
 from midifactory.training.experts import token_types
+from midifactory.training.processes import summed
 
 PHASES = ("data", "forward", "backward", "optimizer")
 _MOST_SPANS = 400  # of 100 steps: what is kept before it is added up, however seldom is logged
@@ -90,10 +92,11 @@ class Monitor(Callback):
         if not every or (trainer.global_step + 1) % every:
             return
         norms = [torch.linalg.vector_norm(p.grad) for p in pl_module.parameters() if p.grad is not None]
-        if not norms:  # after a rollback, which leaves this step nothing
-            return
+        norm = torch.linalg.vector_norm(torch.stack([*norms, torch.zeros((), device=self._device)]))
+        if isinstance(trainer.model, FullyShardedDataParallel):  # each process has a part of the gradient
+            norm = summed(norm.square()).sqrt()
         self._values["train/learning_rate"] = optimizer.param_groups[0]["lr"]
-        self._values["train/gradient_norm"] = torch.linalg.vector_norm(torch.stack(norms))
+        self._values["train/gradient_norm"] = norm
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any) -> None:
         """The step is done."""

@@ -24,6 +24,7 @@ from midifactory.tokens.notes import FEATURES, NoteCodec, Scaler
 from midifactory.training.checkpoint import build_model, load_weights
 from midifactory.training.checkpoint_folder import CARD_FORMAT, read_card, read_weights
 from midifactory.training.module import SequenceTraining
+from midifactory.training.processes import process_count, summed
 
 
 def window_nats(model: NoteModel, rows: Tensor, inputs: int) -> dict[str, Tensor]:
@@ -60,13 +61,17 @@ class NoteTraining(SequenceTraining):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Any]:  # type: ignore[override]
         """The loss of a batch of data.notes.NoteLoader, and each feature's mean nats."""
         nats = window_nats(self.model, batch["rows"], self.codec.sequence_length_i)
-        loss = weighted_loss(nats, self.codec)
-        means = {name: values.detach().mean() for name, values in nats.items()}
+        count = torch.tensor(float(len(nats["pitch"])), device=self.device)
+        sums = torch.stack([count, *(values.detach().sum() for values in nats.values())])
+        all_notes, *totals = summed(sums)
+        means = {name: total / all_notes for name, total in zip(nats, totals, strict=True)}
+        loss = weighted_loss(nats, self.codec) * (process_count() * count / all_notes)
         now = time.perf_counter()
         if self._clock is not None:
-            self.log("train/notes_per_s", len(nats["pitch"]) / (now - self._clock), prog_bar=True)
+            self.log("train/notes_per_s", int(all_notes) / (now - self._clock), prog_bar=True)
         self._clock = now
-        self.log("train/loss", loss.detach(), prog_bar=True)
+        weighted = torch.stack([self.codec.loss_weights.get(name, 1.0) * value for name, value in means.items()]).sum()
+        self.log("train/loss", weighted, prog_bar=True)
         self.log("train/nats_per_note", torch.stack([means[name] for name in ORDER]).sum(), prog_bar=True)
         self.log_dict({f"train/{name}": value for name, value in means.items()})
         return {"loss": loss, "nats": means}
@@ -88,7 +93,10 @@ class NoteTraining(SequenceTraining):
 
     def on_validation_epoch_end(self) -> None:
         """Log nats per note of the validation pieces."""
-        self.log("val/nats_per_note", self._nats / max(1, self._notes), prog_bar=True)
+        nats, notes = self._nats, self._notes
+        if process_count() > 1:
+            nats, notes = summed(torch.tensor([nats, notes], dtype=torch.float64, device=self.device)).tolist()
+        self.log("val/nats_per_note", nats / max(1, notes), prog_bar=True)
         self._clock = None  # the time validation took is not the training's
 
 
