@@ -128,7 +128,8 @@ class _Search:
 
     def run(self, n_trials: int, width: int) -> list[Sequence[JobReturn]]:
         self._settle_stale()
-        returns, crashes, last = [], 0, ""
+        returns: list[Sequence[JobReturn]] = []
+        crashes, last = 0, ""
         _log.info("search in %s: %d of %d trials are done", self._folder, self._counted(), n_trials)
         while (left := n_trials - self._counted()) > 0:
             trials = [self._study.ask(dict(self._space)) for _ in range(min(width, left))]
@@ -223,8 +224,8 @@ def read_space(
     """What is searched, as optuna's distributions by key, and the overrides that every training shares.
 
     params: a space of conf/sweep; arguments: what was typed, which wins. `a,b` and choice(...) are one of these, as
-    typed; range(a,b,step) ends before b, as in a grid; interval(a,b) is any number between, int(interval(a,b))
-    a whole one; tag(log, ...) draws by the logarithm. Raises UserError where there is nothing to search, or it cannot be.
+    typed; range(a,b,step) ends before b, as in a grid; interval(a,b) is any number between, int(interval(a,b)) a
+    whole one; tag(log, ...) draws by the logarithm. Raises UserError where there is nothing to search, or it cannot be.
     """
     parser = OverridesParser.create(config_loader)
     overrides = parser.parse_overrides([*(f"{key}={value}" for key, value in params.items()), *arguments])
