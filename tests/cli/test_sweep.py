@@ -227,9 +227,10 @@ def test_every_space_is_one_for_a_grid_and_for_a_search(tmp_path, monkeypatch, n
         space, fixed = read_space({**grid, **OmegaConf.select(config, "search.space", default={})}, [])
         assert space
         assert fixed == []
-        for override in overrides:  # each value is one that the command takes
-            for value in override.sweep_string_iterator():
-                compose("train", [f"sweep={name}", f"{override.get_key_element()}={value}"])
+        for override in overrides:  # keys and choices are those of the command
+            key, values = override.get_key_element(), list(override.sweep_string_iterator())
+            for value in values[:1] if "." in key else values:
+                compose("train", [f"sweep={name}", f"{key}={value}"])
     told = int(re.search(r"(\d+) trainings", (conf_dir() / "sweep" / f"{name}.yaml").read_text())[1])
     count = 1
     for override in overrides:
