@@ -203,7 +203,7 @@ def _overrides(home: Path) -> list[str]:
 
 def _setting(text: str) -> tuple[str, str]:
     key, _, value = text.partition("=")
-    return key.lstrip("+"), value
+    return key.lstrip("+~"), value
 
 
 def _is_plumbing(text: str) -> bool:
