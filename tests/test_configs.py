@@ -47,6 +47,7 @@ GROUPS_OF_TRAIN = (
     ),
 )
 GROUPS_OF_GENERATE = ("sampling", "style")
+GROUPS_OF_SWEEPS = ("sweep", "search", "launcher")  # see tests/cli/test_sweep.py
 FILES = sorted(path.relative_to(conf_dir()).with_suffix("") for path in conf_dir().rglob("*.yaml"))
 # `default` of data has no corpus: it is what the others inherit.
 CHOICES = [(str(path.parent), path.name) for path in FILES if len(path.parts) == 2 and path != Path("data/default")]
@@ -66,7 +67,7 @@ def composed(tmp_path, monkeypatch):
 
 def test_every_file_has_its_place():
     groups = {group for group, _ in CHOICES}
-    assert groups == {*GROUPS_OF_TRAIN, *GROUPS_OF_GENERATE, "run"}
+    assert groups == {*GROUPS_OF_TRAIN, *GROUPS_OF_GENERATE, *GROUPS_OF_SWEEPS, "run"}
     assert {path.name for path in FILES if len(path.parts) == 1} == {*COMMANDS, *NOT_COMMANDS}
     assert {name for group, name in CHOICES if group == "run"} == set(COMMANDS)
     assert not [path for path in FILES if len(path.parts) > 2]
@@ -166,7 +167,7 @@ def test_the_wheel_is_told_to_carry_the_configs():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["force-include"] == {"conf": "midifactory/conf"}
-    assert wheel["packages"] == ["src/midifactory"]
+    assert wheel["packages"] == ["src/midifactory", "src/hydra_plugins"]
     assert "/conf" in project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     assert project["project"]["scripts"]["midifactory"] == "midifactory.cli.main:main"
 
@@ -180,6 +181,9 @@ def test_a_built_wheel_holds_the_configs(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"midifactory/conf/{path.as_posix()}.yaml" for path in FILES} <= names
     assert "midifactory/music/bach_chorales.csv" in names
+    assert "hydra_plugins/midifactory_sweeper/sweeper.py" in names
+    assert "hydra_plugins/__init__.py" not in names  # the package is shared with other plugins
+    assert "midifactory/render/sweep.html.j2" in names
 
 
 def test_an_experiment_also_sets_what_all_generates() -> None:

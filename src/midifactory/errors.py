@@ -13,6 +13,10 @@ class Diverged(Exception):
     """Training came to numbers that are not finite, and stopped before it wrote any; the message says what to do."""
 
 
+class Pruned(Exception):
+    """A search stopped this training early, since others were better at the same point; no mistake of anybody's."""
+
+
 class Interrupted(Exception):
     """Work stopped by a signal after it was saved; the message says how to go on.
 

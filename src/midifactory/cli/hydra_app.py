@@ -15,6 +15,7 @@ import itertools
 import logging
 import netrc
 import os
+import re
 import signal
 import sys
 import traceback
@@ -30,7 +31,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from midifactory.cli.arguments import to_overrides
-from midifactory.errors import Diverged, Interrupted, UserError
+from midifactory.errors import Diverged, Interrupted, Pruned, UserError
 from midifactory.paths import conf_dir
 
 EXIT_BUG = 1
@@ -71,6 +72,11 @@ def process_rank() -> int:
     return next((int(number) for number in given if number.isdigit()), 0)
 
 
+def study_dir(name: str | None) -> str:
+    """The folder of the sweep `name`; for one without a name a new one, which is made here."""
+    return new_run_dir("sweeps") if name is None else Path("outputs", "sweeps", str(name)).as_posix()
+
+
 def wandb_offline() -> bool:
     """Whether W&B finds no key to log in with: neither in the environment nor where `wandb login` writes it."""
     try:
@@ -83,6 +89,7 @@ def wandb_offline() -> bool:
 # Registered at import, so that the worker processes of a parallel launcher know it too. Cached, because a
 # sweep reads it once for each job and must find the same folder; Hydra copies the cache to its jobs.
 OmegaConf.register_new_resolver("run_dir", new_run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("study_dir", study_dir, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("wandb_offline", wandb_offline, replace=True)
 
 
@@ -103,6 +110,9 @@ class _Job:
         _log.info("configs from %s", conf_dir())
         try:
             return self.__wrapped__(config)
+        except Pruned as stop:
+            _log.info("job %s pruned: %s", HydraConfig.get().job.num, stop)
+            raise
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 _log.error("job %s failed: %s", HydraConfig.get().job.num, explain(error)[0] or repr(error))
@@ -181,6 +191,9 @@ def explain(error: BaseException) -> tuple[str | None, int]:
             return f"disk full: {place} could not be written; free space and run again", EXIT_DISK_FULL
     if isinstance(error, HydraException | OmegaConfBaseException):
         message = str(error).strip()
+        if plugin := re.search(r"Could not find 'hydra/launcher/(joblib|ray|submitit)", message):
+            extra = "ray" if plugin[1] == "ray" else "sweep"
+            return f'launcher={plugin[1]}: its package is missing; pip install "midifactory[{extra}]"', EXIT_USER_ERROR
         if isinstance(error.__cause__, OmegaConfBaseException):
             message += "\n" + str(error.__cause__).strip()
         if message.startswith("Could not override"):

@@ -20,6 +20,7 @@ COMMANDS = {
     "interpolate": ("interpolate", "go from one MIDI file to another in steps, through a latent"),
     "vary": ("vary", "change a MIDI file by chance or towards an attribute, in a latent"),
     "runs": ("run_table", "list all training runs: model, data, nats per note, time, checkpoint"),
+    "sweep": ("sweep", "rank the jobs of a sweep, show the best one's command, draw a page"),
     "download": ("download", "list the corpora known by name, or fetch one of them"),
     "doctor": ("doctor", "check this installation and say how to mend it"),
 }

@@ -28,6 +28,7 @@ from midifactory.cli.finetune import begin, read_start
 from midifactory.cli.held_out import evaluate, result_line
 from midifactory.cli.prepare import prepare
 from midifactory.cli.resume import check_resume, check_weights, keep_settings, resumed_arguments
+from midifactory.cli.sweep import show_ended
 from midifactory.cli.train_notes import check_note_settings, evaluate_notes, note_training
 from midifactory.data.datamodule import MidiDataModule
 from midifactory.data.notes import NoteDataModule
@@ -53,7 +54,10 @@ def main(argv: list[str] | None = None) -> None:
         arguments = resumed_arguments(sys.argv[1:] if argv is None else argv)
     except UserError as error:
         raise SystemExit(hydra_app.report(error)) from error
-    hydra_app.run("train", train, arguments)
+    try:
+        hydra_app.run("train", train, arguments)
+    finally:
+        show_ended()
 
 
 def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = None) -> Path:
@@ -69,6 +73,7 @@ def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = Non
     start = read_start(config)
     check_training(config)
     torch.set_float32_matmul_precision("high")
+    set_threads(config.threads)
     run_dir = Path(config.run_dir)
     trainer = build_trainer(config)
     check_processes(trainer)
@@ -97,6 +102,7 @@ def train(config: DictConfig, data: MidiDataModule | NoteDataModule | None = Non
     result = evaluate_notes(best, data) if isinstance(data, NoteDataModule) else evaluate(best, data)
     result |= {"minutes": round(minutes, 2), "cpu_minutes": round(cpu_minutes, 2)}
     result |= {"epochs": trainer.current_epoch, "steps": trainer.global_step, "processes": trainer.world_size}
+    result["monitored"] = best_figure(trainer)
     monitor = next((item for item in trainer.callbacks if isinstance(item, Monitor)), None)  # type: ignore[attr-defined]
     if monitor is not None and monitor.seconds:  # empty where nothing was left to train
         print(monitor.line())
@@ -181,6 +187,15 @@ def quiet_libraries() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 
+def set_threads(threads: int | None) -> None:
+    """How many cores torch may use; None leaves it to torch. Raises UserError."""
+    if threads is None:
+        return
+    if type(threads) is not int or threads < 1:
+        raise UserError(f"threads={threads}: give a whole number of at least 1, or null for all cores")
+    torch.set_num_threads(threads)
+
+
 def build_trainer(config: DictConfig, callbacks: list[Callback] | None = None, **settings: Any) -> lightning.Trainer:
     """The Trainer with the callbacks (or these) and loggers of the config, and our checkpoint files; `settings` win."""
     if callbacks is None:
@@ -247,6 +262,12 @@ def end_others(trainer: lightning.Trainer, seen_by_all: bool) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def best_figure(trainer: lightning.Trainer) -> dict[str, float]:
+    """What the best checkpoint was chosen by, and its value; empty without one."""
+    score = getattr(trainer.checkpoint_callback, "best_model_score", None)
+    return {} if score is None else {trainer.checkpoint_callback.monitor: float(score)}  # type: ignore[union-attr]
 
 
 def log_settings(trainer: lightning.Trainer, config: DictConfig, module: SequenceTraining) -> None:
