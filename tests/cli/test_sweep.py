@@ -118,7 +118,8 @@ def test_a_sweep_file_of_ones_own_that_sets_more_stays_in_the_command(tmp_path, 
     (tmp_path / "conf" / "sweep").mkdir(parents=True)
     (tmp_path / "conf" / "sweep" / "mine.yaml").write_text("trainer: {max_epochs: 3}\nhydra: {}\n")
     monkeypatch.setattr(sweep_module, "conf_dir", lambda: tmp_path / "conf")
-    write_job(tmp_path / "s", 0, ["sweep=mine", "search=optuna", "~search.pruner.n_warmup_steps", "study=x", "seed=1"], 1.0)
+    plumbing = ["search=optuna", "~search.pruner.n_warmup_steps", "study=x"]
+    write_job(tmp_path / "s", 0, ["sweep=mine", *plumbing, "seed=1"], 1.0)
     assert command(read_sweep(tmp_path / "s").jobs[0]) == "python train.py sweep=mine seed=1"
 
 
