@@ -99,7 +99,7 @@ def show_ended() -> None:
             sweep = read_sweep(_ended.pop())
             try:
                 _show(sweep)
-            except Exception as error:  # the exit code is the sweep's
+            except (Exception, KeyboardInterrupt) as error:  # the exit code is the sweep's
                 report(error)
 
 
