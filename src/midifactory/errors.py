@@ -24,5 +24,8 @@ class Interrupted(Exception):
     """
 
     def __init__(self, message: str, exit_code: int):
-        super().__init__(message)
+        super().__init__(message, exit_code)  # both, as pickle makes it anew from these
         self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        return str(self.args[0])

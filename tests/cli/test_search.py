@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -192,7 +193,7 @@ def search(tmp_path, monkeypatch):
                 n_trials=n_trials, n_jobs=settings.get("n_jobs", 1), storage=None, seed=0,
                 sampler={"_target_": "optuna.samplers.TPESampler"},
             ),
-            callbacks=Config(best=Config(monitor="val/nats_per_note", mode="min")),
+            callbacks=Config(best=Config(monitor=settings.get("monitor", "val/nats_per_note"), mode="min")),
             hydra=Config(sweep=Config(dir=tmp_path / "s"), launcher={}),
         )  # fmt: skip
         sweeper = Sweeper(config, ends)
@@ -281,8 +282,24 @@ def test_mistakes_of_a_search(search):
         search([], 0)
     with pytest.raises(UserError, match=r"search.n_jobs=-2: give a whole number"):
         search([], 3, n_jobs=-2)
+    with pytest.raises(UserError, match=r"search.n_jobs=0: give a whole number"):
+        search([], 3, n_jobs=0)
+    with pytest.raises(UserError, match=r"was begun with callbacks.best.monitor=val/nats_per_note and mode=min"):
+        search([1.0], 3, monitor="val/loss")
     with FileLock(search.folder / ".search.lock"), pytest.raises(UserError, match="another search is running in it"):
         search([], 3)
+
+
+def test_jobs_of_another_sweep_are_not_overwritten(search):
+    (search.folder / "0").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"holds jobs that search\.storage does not know"):
+        search([1.0], 1)
+    assert trials(search.folder) == []
+
+
+def test_a_stop_reaches_the_search_from_another_process():
+    stop = pickle.loads(pickle.dumps(Interrupted("stopped at step 3", 143)))
+    assert (str(stop), stop.exit_code) == ("stopped at step 3", 143)
 
 
 def test_without_optuna(monkeypatch):

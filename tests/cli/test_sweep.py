@@ -3,20 +3,25 @@
 import json
 import re
 import shlex
+import sys
 from html.parser import HTMLParser
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.utils import get_class
 from omegaconf import OmegaConf
+from plotly.offline import get_plotlyjs
 
 from cli.conftest import run_command, write_folder
+from midifactory.cli import hydra_app
 from midifactory.cli import sweep as sweep_module
 from midifactory.cli.hydra_app import explain
 from midifactory.cli.search import read_space
 from midifactory.cli.sweep import NOT_SET, as_text, command, importances, main, read_sweep, write_page
+from midifactory.errors import Interrupted
 from midifactory.paths import conf_dir
 
 QUICK = (
@@ -34,6 +39,7 @@ def write_job(folder, number, overrides, value=None, *, end=None, best=("val/nat
     """A job's folder; with `value` it has finished."""
     job = folder / str(number)
     (job / ".hydra").mkdir(parents=True)
+    (folder / "multirun.yaml").touch()
     config = {"trainer": {}, "callbacks": {"best": {"monitor": best[0], "mode": best[1]}}}
     (job / ".hydra" / "config.yaml").write_text(json.dumps(config))
     (job / ".hydra" / "overrides.yaml").write_text(json.dumps(overrides))
@@ -176,7 +182,9 @@ def test_the_page_asks_nothing_of_a_network_and_escapes_names(grid, capsys):
     assert "<script>diverged</script>" in text  # as text
     assert "data.root='my <b>midis</b>'" in text
     assert {"Parallel coordinates", "Importances", "History", "Jobs"} <= set(page.texts)
-    assert html.count("Plotly.newPlot") >= 3
+    head, _, body = html.partition("</head>")
+    assert get_plotlyjs() in head
+    assert body.count("Plotly.newPlot") == 3
 
 
 def test_names_in_the_pictures_are_text_too(tmp_path):
@@ -192,11 +200,17 @@ def test_names_in_the_pictures_are_text_too(tmp_path):
 
 def test_mistakes_are_one_line(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "multirun.yaml").touch()
+    write_job(tmp_path / "train", "2026-01-01", ["seed=1"], 2.0)
+    (tmp_path / "train" / "multirun.yaml").unlink()
     for words, message in (
         ([], "sweep takes the folder of one sweep"),
         (["a", "b"], "sweep takes the folder of one sweep"),
         ([str(tmp_path / "none")], "no such folder"),
-        ([str(tmp_path / "empty")], "no job of a training in it"),
+        ([str(tmp_path / "empty")], "not the folder of one sweep"),
+        ([str(tmp_path / "train")], "not the folder of one sweep"),
+        ([str(tmp_path / "begun")], "no job of this sweep has begun"),
     ):
         assert main(words) == 2
         err = capsys.readouterr().err
@@ -204,6 +218,17 @@ def test_mistakes_are_one_line(tmp_path, capsys):
         assert err.count("\n") == 1
     assert main(["--help"]) == 0
     assert capsys.readouterr().out.startswith("usage: midifactory sweep DIR")
+
+
+@pytest.mark.parametrize("module", ["plotly.graph_objects", "optuna"])
+def test_without_the_packages_of_the_page(grid, capsys, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "midifactory.render.sweep", raising=False)
+    assert main([str(grid)]) == 2
+    printed = capsys.readouterr()
+    assert "best: python train.py" in printed.out
+    assert printed.err.count("\n") == 1
+    assert 'pip install "midifactory[sweep]"' in printed.err
 
 
 def test_damaged_files_do_not_hide_the_others(grid):
@@ -301,6 +326,27 @@ def test_a_grid_by_each_launcher(tmp_path, launcher):
     assert sweep.jobs[0].value < sweep.jobs[1].value
     assert done.out.endswith(f"{as_text(sweep)}pictures: {sweep.folder / 'sweep.html'}\n")
     assert (sweep.folder / "sweep.html").is_file()
+
+
+def test_a_signal_ends_a_grid_which_is_not_overwritten(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    begun = []
+
+    def stopped(config):
+        begun.append(config.seed)
+        raise Interrupted("stopped", 143)
+
+    for code in (143, 2):
+        GlobalHydra.instance().clear()
+        with pytest.raises(SystemExit) as ended:
+            hydra_app.run("train", stopped, ["-m", "seed=1,2", "study=two"])
+        assert ended.value.code == code
+    assert begun == [1]
+    folder = tmp_path / "outputs" / "sweeps" / "two"
+    assert [(job.name, job.state) for job in read_sweep(folder).jobs] == [("0", "unfinished")]
+    assert "midifactory: study=two: outputs/sweeps/two holds a sweep; name another" in capsys.readouterr().err
+    sweep_module.show_ended()
+    assert capsys.readouterr().out.startswith(as_text(read_sweep(folder)))
 
 
 def test_a_grid_in_which_a_job_fails(tmp_path):

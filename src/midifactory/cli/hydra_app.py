@@ -72,9 +72,17 @@ def process_rank() -> int:
     return next((int(number) for number in given if number.isdigit()), 0)
 
 
-def study_dir(name: str | None) -> str:
-    """The folder of the sweep `name`; for one without a name a new one, which is made here."""
-    return new_run_dir("sweeps") if name is None else Path("outputs", "sweeps", str(name)).as_posix()
+def study_dir(name: str | None, n_trials: int | None = None) -> str:
+    """The folder of the sweep `name`; for one without a name a new one, which is made here.
+
+    n_trials: of a search, which goes on with a folder. Raises UserError where a grid would overwrite one.
+    """
+    if name is None:
+        return new_run_dir("sweeps")
+    folder = Path("outputs", "sweeps", str(name))
+    if n_trials is None and folder.exists():
+        raise UserError(f"study={name}: {folder} holds a sweep; name another one (search=optuna alone goes on with it)")
+    return folder.as_posix()
 
 
 def wandb_offline() -> bool:
@@ -97,7 +105,8 @@ class _Job:
     """`task`, with its errors reported here. A class and not a closure: a parallel launcher must pickle it.
 
     In a single run errors end the process from the inside, as Hydra would add lines of its own to an
-    exception. In a sweep they propagate, so that the remaining jobs run and Hydra raises at the end.
+    exception. In a sweep they propagate, so that the remaining jobs run and Hydra raises at the end. A signal
+    ends a sweep whose jobs run in this process, too: Hydra's launcher would start the next job.
     """
 
     def __init__(self, task: Callable[[DictConfig], object], full_error: bool, command_line: list[str]) -> None:
@@ -114,7 +123,8 @@ class _Job:
             _log.info("job %s pruned: %s", HydraConfig.get().job.num, stop)
             raise
         except Exception as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
+            here = HydraConfig.get().launcher._target_.endswith(".BasicLauncher")
+            if HydraConfig.get().mode == RunMode.MULTIRUN and not (here and isinstance(error, Interrupted)):
                 _log.error("job %s failed: %s", HydraConfig.get().job.num, explain(error)[0] or repr(error))
                 raise
             raise SystemExit(report(error, self.full_error)) from error

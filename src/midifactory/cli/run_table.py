@@ -93,28 +93,28 @@ def read_runs(root: Path) -> list[Run]:
 
 def read_run(folder: Path) -> Run | None:
     """What is known of the run in `folder`; None where it is no training's."""
-    config = _mapping(folder / ".hydra" / "config.yaml")
+    config = read_mapping(folder / ".hydra" / "config.yaml")
     if "trainer" not in config:
         return None
-    choices = _inside(_mapping(folder / ".hydra" / "hydra.yaml"), "hydra", "runtime", "choices")
+    choices = inside(read_mapping(folder / ".hydra" / "hydra.yaml"), "hydra", "runtime", "choices")
     overrides = _yaml(folder / ".hydra" / "overrides.yaml")
     checkpoints = [name for name in ("best.ckpt", "last.ckpt") if stored_at(folder / "checkpoints" / name)]
-    result, corpus = _json(folder / "result.json"), _json(folder / "corpus.json")
+    result, corpus = read_json(folder / "result.json"), read_json(folder / "corpus.json")
     if result:
         figures = {name: result.get(name) for name in ("parameters", "minutes", "steps")}
         for split in ("validation", "test"):
-            figures[split] = _inside(result, split).get("nats_per_note")
+            figures[split] = inside(result, split).get("nats_per_note")
     else:
         figures = _so_far(sorted((folder / "csv").glob("metrics*.csv")))
-        figures["parameters"] = _mapping(folder / "csv" / "hparams.yaml").get("parameters")
+        figures["parameters"] = read_mapping(folder / "csv" / "hparams.yaml").get("parameters")
     known: dict[str, Any] = {name: value for name, value in figures.items() if isinstance(value, int | float)}
     # A fine-tuned model is its checkpoint's, not the config's.
     model = result.get("model", "fine-tuned") if config.get("init_from") else choices.get("model")
     return Run(
         folder=folder.as_posix(),
-        model=model or _inside(config, "model").get("_target_", "").rpartition(".")[2] or None,
+        model=model or inside(config, "model").get("_target_", "").rpartition(".")[2] or None,
         tokenizer=None if config.get("init_from") else choices.get("tokenizer"),
-        data=corpus.get("name") or _inside(config, "data").get("name"),
+        data=corpus.get("name") or inside(config, "data").get("name"),
         finished="yes" if result else "no",
         checkpoint=checkpoints[0] if checkpoints else None,
         settings=" ".join(map(str, overrides)) if isinstance(overrides, list) else None,
@@ -151,12 +151,13 @@ def _yaml(path: Path) -> Any:
         return None
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The YAML file's mapping; empty for a missing or damaged one."""
     content = _yaml(path)
     return content if isinstance(content, dict) else {}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """The file's object; empty for a missing or damaged one."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -165,7 +166,7 @@ def _json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _inside(content: dict[str, Any], *keys: str) -> dict[str, Any]:
+def inside(content: dict[str, Any], *keys: str) -> dict[str, Any]:
     """The mapping below `keys`; empty where there is none."""
     for key in keys:
         inner = content.get(key)

@@ -32,6 +32,7 @@ _JOURNAL_BEGINS = b'{"op_code":'
 _SQLITE_SECONDS = 60  # a job waits that long for another one's write
 _MOST_CRASHES = 2  # of the launcher itself, one after the other
 _FOLDER, _AGAIN = "folder", "again"  # attributes of trials: where they run, and which dead one they repeat
+_JUDGED_BY = "judged_by"  # of the study
 _log = logging.getLogger(__name__)
 
 
@@ -107,7 +108,7 @@ def run_search(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobRetur
             direction="maximize" if mode == "max" else "minimize",
             load_if_exists=True,
         )
-        _check_space(study, space)
+        _check_study(study, space, [config.callbacks.best.monitor, mode], folder)
         # The next draws, not those of before the restart once more.
         study.sampler = instantiate(settings.sampler, seed=settings.seed + len(study.trials))
         plumbing = [f"study={quote(folder.name)}", f"search.storage={quote(address)}"]
@@ -266,10 +267,22 @@ def _any(values: Any) -> Any:
     return values.choices[0] if hasattr(values, "choices") else values.low
 
 
-def _check_space(study: Any, space: Mapping[str, Any]) -> None:
-    """Raise UserError where earlier trials of the study were drawn from what cannot be compared."""
+def _check_study(study: Any, space: Mapping[str, Any], judged_by: list[str], folder: Path) -> None:
+    """Raise UserError where the next trials cannot be compared with earlier ones, or would overwrite other jobs."""
     from optuna.distributions import check_distribution_compatibility
 
+    before = study.user_attrs.get(_JUDGED_BY, judged_by)
+    if before != judged_by:
+        raise UserError(
+            f"study={study.study_name}: was begun with callbacks.best.monitor={before[0]} and mode={before[1]}; use "
+            "them again, or another study=NAME"
+        )
+    study.set_user_attr(_JUDGED_BY, judged_by)
+    if (folder / str(len(study.trials))).exists():
+        raise UserError(
+            f"study={study.study_name}: {folder} holds jobs that search.storage does not know; give the storage it "
+            "was begun with, or another study=NAME"
+        )
     for trial in study.get_trials(deepcopy=False):
         for key in space.keys() & trial.distributions.keys():
             try:
@@ -355,7 +368,8 @@ def _is_dead(folder: Path) -> bool:
 
 def _width(n_jobs: int | None, max_batch_size: int | None, launcher: DictConfig) -> int:
     """How many trials are launched at a time."""
-    width = n_jobs or max_batch_size or launcher.get("n_jobs") or launcher.get("array_parallelism") or 1
-    if type(width) is not int or width < -1:
+    width = max_batch_size or launcher.get("n_jobs") or launcher.get("array_parallelism") or 1
+    width = width if n_jobs is None else n_jobs
+    if type(width) is not int or width < -1 or width == 0:
         raise UserError(f"search.n_jobs={width}: give a whole number of at least 1, or -1 for one on each core")
     return (os.cpu_count() or 1) if width == -1 else width

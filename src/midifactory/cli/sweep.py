@@ -1,7 +1,6 @@
 """`midifactory sweep`: the jobs of a sweep, the best first, its command, a page of pictures; also after a sweep."""
 
 import contextlib
-import importlib.util
 import json
 import math
 import shlex
@@ -18,9 +17,9 @@ from omegaconf import DictConfig
 
 from midifactory import files
 from midifactory.cli.hydra_app import explain, report
-from midifactory.cli.run_table import Run, read_run
+from midifactory.cli.run_table import Run, inside, read_json, read_mapping, read_run
 from midifactory.cli.runs import stored_overrides
-from midifactory.errors import Pruned, UserError
+from midifactory.errors import Interrupted, Pruned, UserError
 from midifactory.paths import conf_dir
 
 USAGE = """usage: midifactory sweep DIR
@@ -79,7 +78,8 @@ class Record(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Keep the folder for `show_ended`: Hydra calls nothing at the end of a sweep in which a job failed."""
-        _ended.append(Path(config.hydra.sweep.dir))
+        with contextlib.suppress(Exception):  # a folder that cannot be: the sweeper says so
+            _ended.append(Path(config.hydra.sweep.dir))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """In the process of the job, whichever launcher started it."""
@@ -87,7 +87,7 @@ class Record(Callback):
         if config.hydra.mode != RunMode.MULTIRUN or job_return.status != JobStatus.FAILED:
             return
         error = job_return._return_value  # its property would raise it
-        state = "pruned" if isinstance(error, Pruned) else "failed"
+        state = {Pruned: "pruned", Interrupted: "unfinished"}.get(type(error), "failed")
         reason = explain(error)[0] or repr(error)
         files.write_text(folder / _END, json.dumps({"state": state, "reason": reason.splitlines()[0]}))
 
@@ -95,14 +95,17 @@ class Record(Callback):
 def show_ended() -> None:
     """Print the table of the sweep that has just run in this process, if any, and write its page."""
     while _ended:
-        folder = _ended.pop()
         with contextlib.suppress(UserError):  # no job has got far enough
-            sweep = read_sweep(folder)
-            print(as_text(sweep), end="")
-            if importlib.util.find_spec("plotly") and importlib.util.find_spec("optuna"):
-                print(f"pictures: {write_page(sweep).resolve()}")
-            else:
-                print(f'pictures: pip install "midifactory[sweep]", then midifactory sweep {shlex.quote(str(folder))}')
+            sweep = read_sweep(_ended.pop())
+            try:
+                _show(sweep)
+            except (Exception, KeyboardInterrupt) as error:  # the exit code is the sweep's
+                report(error)
+
+
+def _show(sweep: Sweep) -> None:
+    print(as_text(sweep), end="", flush=True)
+    print(f"pictures: {write_page(sweep).resolve()}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -114,22 +117,25 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if len(words) != 1:
             raise UserError("sweep takes the folder of one sweep: midifactory sweep outputs/sweeps/NAME")
-        sweep = read_sweep(Path(words[0]).expanduser())
-        print(as_text(sweep), end="", flush=True)
-        print(f"pictures: {write_page(sweep).resolve()}")
+        _show(read_sweep(Path(words[0]).expanduser()))
     except Exception as error:
         return report(error)
     return 0
 
 
 def read_sweep(folder: Path) -> Sweep:
-    """The jobs below `folder`. Raises UserError where there is none."""
+    """The jobs below `folder`. Raises UserError where it is no sweep's, or no job has begun."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; name one below outputs/sweeps")
+    if not (folder / "multirun.yaml").is_file():
+        raise UserError(
+            f"{folder}: not the folder of one sweep; name one below outputs/sweeps. `midifactory runs "
+            f"root={folder} sort=validation` lists any runs"
+        )
     homes = sorted((path.parent.parent for path in folder.glob("**/.hydra/config.yaml")), key=_natural)
     found = [(home, run) for home in homes if home != folder and (run := read_run(home)) is not None]
     if not found:
-        raise UserError(f"{folder}: no job of a training in it; name a folder below outputs/sweeps")
+        raise UserError(f"{folder}: no job of this sweep has begun")
     kinds = {monitored(home) for home, _ in found}
     monitor, maximise = kinds.pop() if len(kinds) == 1 else (DEFAULT_MONITOR, False)
     jobs = [_job(home.relative_to(folder).as_posix(), home, run, monitor) for home, run in found]
@@ -149,7 +155,7 @@ def _natural(path: Path) -> tuple[int, str]:
 
 
 def _job(name: str, home: Path, run: Run, monitor: str) -> Job:
-    end = _json(home / _END)
+    end = read_json(home / _END)
     state = "finished" if run.finished == "yes" else end.get("state") if end.get("state") in STATES else "unfinished"
     value = result_value(home, monitor) if state == "finished" else None
     if state != "finished" and monitor == DEFAULT_MONITOR:
@@ -161,12 +167,8 @@ def _job(name: str, home: Path, run: Run, monitor: str) -> Job:
 
 def monitored(home: Path) -> tuple[str, bool]:
     """What a job's best checkpoint is chosen by, and whether more of it is better."""
-    try:
-        config = yaml.safe_load((home / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
-        best = config["callbacks"]["best"]
-        return str(best["monitor"]), best["mode"] == "max"
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
-        return DEFAULT_MONITOR, False
+    best = inside(read_mapping(home / ".hydra" / "config.yaml"), "callbacks", "best")
+    return str(best.get("monitor", DEFAULT_MONITOR)), best.get("mode") == "max"
 
 
 def result_value(home: Path, monitor: str) -> float | None:
@@ -174,23 +176,12 @@ def result_value(home: Path, monitor: str) -> float | None:
 
     Nats per note are those of whole held-out pieces, so that they mean the same under every tokenizer.
     """
-    result = _json(home / "result.json")
+    result = read_json(home / "result.json")
     if monitor == DEFAULT_MONITOR:
-        value = _mapping(result.get("validation")).get("nats_per_note")
+        value = inside(result, "validation").get("nats_per_note")
     else:
-        value = _mapping(result.get("monitored")).get(monitor)
+        value = inside(result, "monitored").get(monitor)
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return _mapping(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
-
-
-def _mapping(content: Any) -> dict[str, Any]:
-    return content if isinstance(content, dict) else {}
 
 
 def _overrides(home: Path) -> list[str]:
@@ -215,11 +206,8 @@ def _is_plumbing(text: str) -> bool:
 
 def _is_only_a_space(name: str) -> bool:
     """Whether a file of conf/sweep says what to search and nothing of the trainings themselves."""
-    try:
-        content = yaml.safe_load((conf_dir() / "sweep" / f"{name}.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return False
-    return isinstance(content, dict) and set(content) <= {"hydra", "search"}
+    content = read_mapping(conf_dir() / "sweep" / f"{name}.yaml")
+    return bool(content) and set(content) <= {"hydra", "search"}
 
 
 def command(job: Job) -> str:
@@ -276,12 +264,13 @@ def as_text(sweep: Sweep) -> str:
 
 
 def write_page(sweep: Sweep) -> Path:
-    """Write sweep.html into the sweep's folder and return its path. Raises UserError without plotly or optuna."""
+    """Write sweep.html into the sweep's folder and return its path. Raises UserError without its packages."""
     try:
         from midifactory.render.sweep import save_sweep_page
-    except ModuleNotFoundError as error:
-        raise UserError(f'{PAGE} needs {error.name}; pip install "midifactory[sweep]"') from error
-    shares, reason = importances(sweep)
+
+        shares, reason = importances(sweep)
+    except ImportError as error:
+        raise UserError(f'{PAGE} needs plotly, optuna and scikit-learn; pip install "midifactory[sweep]"') from error
     numbered = sorted(sweep.jobs, key=lambda job: _natural(Path(job.name)))
     path = sweep.folder / PAGE
     save_sweep_page(
@@ -315,18 +304,15 @@ def importances(sweep: Sweep) -> tuple[dict[str, float], str]:
         return {}, f"{only} between the jobs that finished, so there is nothing to compare"
     if len({job.value for job in jobs}) == 1:
         return {}, "all jobs that finished have the same value"
-    try:
-        import optuna
+    import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(direction="maximize" if sweep.maximise else "minimize")
-        settings, distributions = _as_trials(columns)
-        for job, setting in zip(jobs, settings, strict=True):
-            study.add_trial(optuna.trial.create_trial(params=setting, distributions=distributions, value=job.value))
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator)), ""
-    except ImportError as error:
-        raise UserError(f'importances need {error.name}; pip install "midifactory[sweep]"') from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize" if sweep.maximise else "minimize")
+    settings, distributions = _as_trials(columns)
+    for job, setting in zip(jobs, settings, strict=True):
+        study.add_trial(optuna.trial.create_trial(params=setting, distributions=distributions, value=job.value))
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator)), ""
 
 
 def _as_trials(columns: Mapping[str, list[str]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
