@@ -1,6 +1,7 @@
 """Attention by blocks against attention with all weights at once, and their gradients."""
 
 import math
+import weakref
 
 import pytest
 import torch
@@ -105,6 +106,23 @@ def test_what_is_frozen_has_no_gradient_and_changes_no_other(frozen):
     for tensor, expected in zip((qkv, table), gradients, strict=True):
         assert (tensor.grad is None) == (not tensor.requires_grad)
         assert tensor.grad is None or torch.equal(tensor.grad, expected)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_weights_are_kept_for_a_backward_pass_alone(monkeypatch, trained):
+    qkv, ours, _ = options_of("relative", 200)
+    weights_of, kept, alive = blockwise._weights, [], []
+
+    def watched(*arguments):
+        alive.append(sum(weights() is not None for weights in kept))
+        weights = weights_of(*arguments)
+        kept.append(weakref.ref(weights))
+        return weights
+
+    monkeypatch.setattr(blockwise, "_weights", watched)
+    with torch.set_grad_enabled(trained):  # computed from what is trained, as by a model
+        blockwise_attention(qkv * 1, H, table=ours["table"] * 1, dropped_share=0.1)
+    assert alive == list(range(8)) if trained else max(alive) <= 1
 
 
 def test_a_second_derivative_is_refused():

@@ -50,7 +50,7 @@ class _Blockwise(torch.autograd.Function):
     def forward(
         ctx: Any, qkv: Tensor, heads: int, angles: Tensor | None, table: Tensor | None, dropped_share: float
     ) -> Tensor:
-        """What `blockwise_attention` returns; each block's weights, and which were kept, wait for `backward`."""
+        """What `blockwise_attention` returns; each block's weights, and which were kept, wait for a `backward`."""
         batch, length, parts, size = qkv.shape
         shared = (parts - heads) // 2
         by_head = qkv.new_empty(batch, parts, length, size)
@@ -76,6 +76,8 @@ class _Blockwise(torch.autograd.Function):
                     kept.append(mask.view(torch.uint8))  # torch multiplies by bytes faster than by bools
                     weights = weights * kept[-1]
                 mixed[:, :, first:last] = torch.bmm(weights, value[:, :last]).view(-1, heads, last - first, size)
+                if not any(ctx.needs_input_grad):
+                    kept.clear()
         ctx.save_for_backward(by_head, angles, table, *kept)
         return (result.mul_(ctx.scale) if ctx.dropped else result).view(batch, length, heads * size)
 
