@@ -175,6 +175,13 @@ def test_processes_without_a_common_folder_are_told(tmp_path, monkeypatch):
     assert not (tmp_path / "outputs").exists()
 
 
+def test_a_validation_by_the_clock_is_refused(tmp_path):
+    write_folder(tmp_path / "my_midis", 4)
+    done = run_command(tmp_path, "train", "my_midis", *TINY, *TWO, "trainer.val_check_interval='00:00:10:00'")
+    assert done.code == 2
+    assert "trainer.val_check_interval of 600 s: the clocks of 2 processes differ" in done.message
+
+
 def test_a_sweep_starts_no_processes(tmp_path):
     write_folder(tmp_path / "my_midis", 4)
     done = run_command(tmp_path, "train", "-m", "my_midis", *TINY, *TWO, "seed=1,2")

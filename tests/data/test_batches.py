@@ -98,8 +98,13 @@ def test_fewer_segments_than_processes_are_told():
 def test_a_loader_of_other_batches_is_not_continued_in_the_middle(dataset):
     first, other = loader(dataset), loader(dataset, batch_size=2)
     next(iter(first))
-    with pytest.raises(UserError, match="batches of 4 rows, not 2"):
+    with pytest.raises(UserError, match="batches of 4 rows shared by 1 processes, not of 2 by 1"):
         other.load_state_dict(first.state_dict())
+    # Of 9 rows, two processes join the last one to the second batch of 4.
+    assert (len(BatchPlan(range(9), 4, 0, True)), len(BatchPlan(range(9), 2, 0, True, 2, 0))) == (3, 2)
+    shared = SegmentLoader(dataset, BatchPlan(first.plan.lengths, 2, first.plan.seed, True, 2, 0), 0, 0)
+    with pytest.raises(UserError, match="not of 4 by 2"):
+        shared.load_state_dict(first.state_dict())
     list(first)
     other.load_state_dict(first.state_dict())
 

@@ -1,6 +1,7 @@
 """Attention by blocks against attention with all weights at once, and their gradients."""
 
 import math
+import weakref
 
 import pytest
 import torch
@@ -84,6 +85,53 @@ def test_all_rows_in_one_block_as_on_an_accelerator_are_the_same(monkeypatch, ki
     assert_same_gradients(blockwise_attention(qkv, H, **ours), plain_attention(qkv, **plain), inputs)
 
 
+@pytest.mark.parametrize("device", ["cpu", "accelerator"])
+def test_no_rows_are_no_rows(monkeypatch, device):
+    sizes = blockwise._sizes
+    if device == "accelerator":  # what `_sizes` says of any device but a CPU
+        monkeypatch.setattr(blockwise, "_sizes", lambda x, length: sizes(x.to("meta"), length))
+    qkv = torch.zeros(0, 5, 3 * H, K, requires_grad=True)
+    mixed = blockwise_attention(qkv, H)
+    assert mixed.shape == (0, 5, H * K)
+    assert torch.autograd.grad(mixed.sum(), qkv)[0].shape == qkv.shape
+
+
+@pytest.mark.parametrize("frozen", ["qkv", "table"])
+def test_what_is_frozen_has_no_gradient_and_changes_no_other(frozen):
+    qkv, ours, _ = options_of("relative, grouped", 70)
+    table = ours["table"]
+    gradients = torch.autograd.grad(blockwise_attention(qkv, H, table=table).square().sum(), (qkv, table))
+    (qkv if frozen == "qkv" else table).requires_grad_(False)
+    blockwise_attention(qkv, H, table=table).square().sum().backward()
+    for tensor, expected in zip((qkv, table), gradients, strict=True):
+        assert (tensor.grad is None) == (not tensor.requires_grad)
+        assert tensor.grad is None or torch.equal(tensor.grad, expected)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_weights_are_kept_for_a_backward_pass_alone(monkeypatch, trained):
+    qkv, ours, _ = options_of("relative", 200)
+    weights_of, kept, alive = blockwise._weights, [], []
+
+    def watched(*arguments):
+        alive.append(sum(weights() is not None for weights in kept))
+        weights = weights_of(*arguments)
+        kept.append(weakref.ref(weights))
+        return weights
+
+    monkeypatch.setattr(blockwise, "_weights", watched)
+    with torch.set_grad_enabled(trained):  # computed from what is trained, as by a model
+        blockwise_attention(qkv * 1, H, table=ours["table"] * 1, dropped_share=0.1)
+    assert alive == list(range(8)) if trained else max(alive) <= 1
+
+
+def test_a_second_derivative_is_refused():
+    qkv, _, _ = options_of("plain", 5)
+    (gradient,) = torch.autograd.grad(blockwise_attention(qkv, H).square().sum(), qkv, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
 @KINDS
 def test_dropout_in_blocks_is_dropout_of_the_weights(monkeypatch, kind):
     torch.manual_seed(0)
@@ -107,11 +155,12 @@ def test_dropout_in_blocks_is_dropout_of_the_weights(monkeypatch, kind):
 
 
 @KINDS
-def test_half_precision_is_that_attention_rounded(kind):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["autocast", "whole model"])
+def test_half_precision_is_that_attention_rounded(kind, dtype):
     qkv, ours, plain = options_of(kind, 70)
-    single = {name: tuple(x.float() for x in value) for name, value in ours.items() if name == "rotation"}
-    single |= {name: value.float() for name, value in ours.items() if name == "table"}
-    mixed = blockwise_attention(qkv.bfloat16(), H, **single)
+    rounded = {name: tuple(x.to(dtype) for x in value) for name, value in ours.items() if name == "rotation"}
+    rounded |= {name: value.to(dtype) for name, value in ours.items() if name == "table"}
+    mixed = blockwise_attention(qkv.bfloat16(), H, **rounded)
     assert mixed.dtype == torch.bfloat16
     torch.testing.assert_close(mixed.double(), plain_attention(qkv, **plain), rtol=0.05, atol=0.05)
     (gradient,) = torch.autograd.grad(mixed.float().square().sum(), qkv)

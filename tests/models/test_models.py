@@ -152,6 +152,16 @@ def test_dropout_acts_in_training_only(model):
 
 
 @pytest.mark.parametrize("name", list(MODELS))
+def test_every_weight_has_a_gradient(name):
+    """With trainer=ddp processes wait for each other's gradient of each; an expert's without tokens is in test_moe."""
+    model, ids = build(name).train(), random_ids(2, 10)
+    labels = Conditions(torch.ones(2, 2, dtype=torch.int64)) if name == "prefix" else None
+    output = (VAE if isinstance(model, VAE) else type(model)).forward(model, ids, conditions=labels)
+    (output.logits.square().mean() + sum(output.losses.values())).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", list(MODELS))
 def test_without_dropout_training_mode_changes_nothing(name):
     model, ids = build(name, dropout=0.0), random_ids(2, 10)
     torch.testing.assert_close(model.train()(ids).logits, model.eval()(ids).logits, rtol=1e-5, atol=1e-6)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from midifactory.models import attention
 from midifactory.models.interface import Conditions
 from midifactory.models.positions import POSITIONS, alibi_slopes
 from midifactory.models.transformer import KeyValueCache, Transformer
@@ -326,6 +327,34 @@ def test_maps_leave_a_prefix_out():
 
 
 # --- training ---
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+@pytest.mark.parametrize("positions", ["rotary", "relative", "none"])
+def test_attention_in_training_is_that_with_a_mask_and_so_are_its_gradients(monkeypatch, positions, kv_heads):
+    """Of the whole module, over more than one block of queries; the explicit span leads past blockwise.py."""
+    model = build(positions=positions, heads=4, kv_heads=kv_heads, context=80, layers=1).double().train()
+    ours, calls = model.blocks[0].attention, []
+    by_blocks = attention.blockwise_attention
+    monkeypatch.setattr(attention, "blockwise_attention", lambda *a: calls.append(1) or by_blocks(*a))
+    x, above = random_numbers(2, 70, 16).double().requires_grad_(), random_numbers(2, 70, 16, seed=3).double()
+    found = []
+    for explicit in (False, True):
+        mixed = ours(x, model.positions.span(0, 70, None, x.device, explicit=explicit))
+        found.append([mixed, *torch.autograd.grad(mixed, [x, *ours.parameters()], above)])
+        assert len(calls) == 1
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_a_model_that_is_wholly_in_half_precision_trains(options):
+    model, ids = build(**options, dropout=0.0).train(), random_ids(2, 10)
+    expected = model(ids).logits
+    halved = model.bfloat16()(ids).logits
+    torch.testing.assert_close(halved.float(), expected, rtol=0.2, atol=0.3 * expected.std().item())
+    halved.float().square().mean().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,6 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")  # kept before
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # what is logged is of all processes already
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
@@ -239,7 +238,13 @@ def check_device(config: DictConfig) -> None:
 
 
 def check_processes(trainer: lightning.Trainer) -> None:
-    """Raise UserError where the training's further processes would run a whole sweep each."""
+    """Raise UserError where the training's further processes would run a whole sweep each, or wait for each other."""
+    seconds = getattr(trainer, "_val_check_time_interval", None)
+    if trainer.world_size > 1 and seconds is not None:
+        raise UserError(
+            f"trainer.val_check_interval of {seconds:.0f} s: the clocks of {trainer.world_size} processes differ; give "
+            "a number of batches, or a share of an epoch"
+        )
     starts_processes = trainer.world_size > 1 and not externally_started(trainer)
     if starts_processes and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise UserError(

@@ -97,7 +97,7 @@ class BatchPlan:
     ):
         self.lengths = np.asarray(lengths)
         self.rows, self.seed, self.shuffle = batch_size * processes, seed, shuffle
-        self._processes, self._rank = processes, rank
+        self.processes, self._rank = processes, rank
         if 0 < len(self.lengths) < processes:
             raise UserError(
                 f"{len(self.lengths)} segments cannot be shared by {processes} processes; add files, or lower "
@@ -107,15 +107,15 @@ class BatchPlan:
     def __len__(self) -> int:
         """The batches of an epoch."""
         whole, rest = divmod(len(self.lengths), self.rows)
-        return whole + (rest >= self._processes or (rest > 0 and not whole))
+        return whole + (rest >= self.processes or (rest > 0 and not whole))
 
     def batches(self, epoch: int) -> list[list[int]]:
         """The batches of an epoch as lists of segment indices: this process's rows of each."""
         batches = self._shuffled(epoch) if self.shuffle else self._by_length()
-        return [batch[self._rank :: self._processes] for batch in batches]
+        return [batch[self._rank :: self.processes] for batch in batches]
 
     def _joined(self, batches: list[list[int]]) -> list[list[int]]:
-        if len(batches) > 1 and len(batches[-1]) < self._processes:
+        if len(batches) > 1 and len(batches[-1]) < self.processes:
             rest = batches.pop()
             batches[-1] += rest
         return batches
@@ -199,16 +199,18 @@ class SegmentLoader(DataLoader[Any]):
         """
         epoch, done = self._position.epoch, self._position.done
         at = {"epoch": epoch, "done": done} if done < self.pass_length else {"epoch": epoch + 1, "done": 0}
-        return at | {"rows": self.plan.rows}
+        return at | {"rows": self.plan.rows, "processes": self.plan.processes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the batches that `state` counts. Raises UserError in the middle of an epoch of other batches."""
-        rows = state.get("rows", self.plan.rows)
-        if state["done"] and rows != self.plan.rows:
+        plan = self.plan
+        rows, processes = state.get("rows", plan.rows), state.get("processes", plan.processes)
+        # Other processes can have another last batch, though a batch has as many rows.
+        if state["done"] and (rows, processes) != (plan.rows, plan.processes):
             raise UserError(
-                f"resume: this checkpoint is of the middle of an epoch in batches of {rows} rows, not "
-                f"{self.plan.rows}; give as many processes and the same data.batch_size, or resume from the end of an "
-                "epoch"
+                f"resume: this checkpoint is of the middle of an epoch in batches of {rows} rows shared by {processes} "
+                f"processes, not of {plan.rows} by {plan.processes}; give as many processes and the same "
+                "data.batch_size, or resume from the end of an epoch"
             )
         self._position.epoch, self._position.done = state["epoch"], state["done"]
         self._restored = state["done"] < self.pass_length

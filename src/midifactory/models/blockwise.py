@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from midifactory.models.interface import keep_mask
 
@@ -30,12 +31,15 @@ def blockwise_attention(
 
     qkv: `heads` (H) queries of each token, then G keys and G values. rotation: cosines and sines as in `rotate`,
     (1, T, 1, K), by which queries and keys are turned first. table: (H, T, K), the vectors e of the distances T - 1
-    (first) to 0 (last). dropped_share: of the weights. The weights, B H T T / 2 numbers, are kept for the backward
-    pass, since making them again would cost a third of the time.
+    (first) to 0 (last). dropped_share: of the weights. The weights, on a CPU B H T T / 2 numbers, are kept for
+    the backward pass, since making them again would cost a third of the time. There is no second derivative.
     """
-    half = qkv.shape[-1] // 2  # whose cosines and sines are those of the angles
-    angles = None if rotation is None else torch.complex(*(x[0, :, 0, half:].contiguous() for x in rotation))
-    table = None if table is None else table.to(qkv.dtype)  # in half precision it comes in float32
+    angles = None
+    if rotation is not None:
+        half = qkv.shape[-1] // 2  # whose cosines and sines are those of the angles
+        # Complex numbers have no bfloat16, which they come in where the whole model is of it.
+        angles = torch.complex(*(x[0, :, 0, half:].to(torch.promote_types(x.dtype, torch.float32)) for x in rotation))
+    table = None if table is None else table.to(qkv.dtype)  # under autocast it comes in float32
     return _Blockwise.apply(qkv, heads, angles, table, dropped_share)
 
 
@@ -46,7 +50,7 @@ class _Blockwise(torch.autograd.Function):
     def forward(
         ctx: Any, qkv: Tensor, heads: int, angles: Tensor | None, table: Tensor | None, dropped_share: float
     ) -> Tensor:
-        """What `blockwise_attention` returns; each block's weights, and which were kept, wait for `backward`."""
+        """What `blockwise_attention` returns; each block's weights, and which were kept, wait for a `backward`."""
         batch, length, parts, size = qkv.shape
         shared = (parts - heads) // 2
         by_head = qkv.new_empty(batch, parts, length, size)
@@ -72,17 +76,20 @@ class _Blockwise(torch.autograd.Function):
                     kept.append(mask.view(torch.uint8))  # torch multiplies by bytes faster than by bools
                     weights = weights * kept[-1]
                 mixed[:, :, first:last] = torch.bmm(weights, value[:, :last]).view(-1, heads, last - first, size)
+                if not any(ctx.needs_input_grad):
+                    kept.clear()
         ctx.save_for_backward(by_head, angles, table, *kept)
         return (result.mul_(ctx.scale) if ctx.dropped else result).view(batch, length, heads * size)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of the result, (B, T, H K) -> those of qkv and table."""
         by_head, angles, table, *kept = ctx.saved_tensors
         (batch, parts, length, size), heads = by_head.shape, ctx.heads
         shared = (parts - heads) // 2
         to_qkv = by_head.new_empty(batch, length, parts, size)
-        to_table = None if table is None else torch.zeros_like(table)
+        to_table = torch.zeros_like(table) if ctx.needs_input_grad[3] else None
         kept.reverse()
         rows_in_hand, block = _sizes(by_head, length)
         for row in range(0, batch, rows_in_hand):
@@ -103,10 +110,11 @@ class _Blockwise(torch.autograd.Function):
                 to_value[:, :last].add_(torch.bmm(used.mT, slopes))  # += would copy the sum onto itself
                 slope = torch._softmax_backward_data(slope, weights, -1, weights.dtype)
                 back = torch.bmm(slope, key[:, :last])  # (N, n, K)
-                if table is not None and to_table is not None:
+                if table is not None:
                     by_distance = _by_distance(slope)
                     back.baddbmm_(by_distance, _for_all_rows(table[:, -last:], rows_in_hand))
-                    to_table[:, -last:].add_(torch.bmm(by_distance.mT, queries).view(-1, heads, last, size).sum(0))
+                    if to_table is not None:
+                        to_table[:, -last:].add_(torch.bmm(by_distance.mT, queries).view(-1, heads, last, size).sum(0))
                 to_query[:, first:last] = back
                 to_key[:, :last].add_(torch.bmm(slope.mT, queries))
             to_query.mul_(size**-0.5)
@@ -119,7 +127,7 @@ class _Blockwise(torch.autograd.Function):
 
 def _sizes(x: Tensor, length: int) -> tuple[int, int]:
     """How many rows of x (B, ...) are taken at a time, and how many queries; on an accelerator, all."""
-    return (1, min(_QUERIES, length)) if x.device.type == "cpu" else (len(x), length)
+    return (1, min(_QUERIES, length)) if x.device.type == "cpu" else (len(x) or 1, length)
 
 
 def _turn(x: Tensor, result: Tensor, turned: int, angles: Tensor | None) -> None:

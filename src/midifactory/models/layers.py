@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 NORMS = ("layer", "rms")
 FEED_FORWARDS = ("gelu", "swiglu")
@@ -29,7 +30,8 @@ class RMSNorm(nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         """x (..., D) -> (..., D)."""
         slow = x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        if not slow or x.dtype != self.weight.dtype:
+        # In half precision torch's rounds at the end alone.
+        if not slow or x.dtype != self.weight.dtype or x.dtype.itemsize < 4:
             return super().forward(x)
         return _RootMeanSquare.apply(x, self.weight, self.eps)
 
@@ -45,6 +47,7 @@ class _RootMeanSquare(torch.autograd.Function):
         return (x * factor).mul_(weight)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of the result -> those of x and weight."""
         x, weight, factor = ctx.saved_tensors

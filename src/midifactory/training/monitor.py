@@ -22,7 +22,7 @@ from midifactory.models.recurrent import PastAttention
 from midifactory.tokens.grid import read_tokenizer
 from midifactory.training.estimate import peak_memory_bytes
 from midifactory.training.experts import token_types
-from midifactory.training.processes import summed
+from midifactory.training.processes import process_count, summed
 
 PHASES = ("data", "forward", "backward", "optimizer")
 _MOST_SPANS = 400  # of 100 steps: what is kept before it is added up, however seldom is logged
@@ -264,8 +264,8 @@ class TokenTypes(Callback):
         """Log."""
         if self._sums is None:
             return
-        sums = self._sums if trainer.world_size == 1 else self._sums.float().to(pl_module.device)  # MPS has no double
-        tokens, nats, hits = trainer.strategy.reduce(sums, reduce_op="sum").tolist()
+        sums = self._sums if process_count() == 1 else summed(self._sums.to(pl_module.device))
+        tokens, nats, hits = sums.tolist()
         for index, name in enumerate(self._types):
             if tokens[index]:
                 pl_module.log(f"val/nats_{name}", nats[index] / tokens[index])
