@@ -64,6 +64,7 @@ def test_a_compiled_training_is_the_same_training(desk, here):
 def test_a_missing_compiler_is_told(desk, here, monkeypatch):
     from torch._inductor import config
 
+    torch._dynamo.reset()  # what the test above has compiled would do
     monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
     monkeypatch.setattr(config, "force_disable_caches", True)
     done = here("train", "my_midis", *TINY, *SHORT, "compile=true")

@@ -29,13 +29,14 @@ class Witness(Callback):
             file.write(json.dumps(line) + "\n")
 
     def on_train_batch_start(self, trainer, module, batch, *_):
-        self.seen += 1
-        self._write(trainer, "train", batch)
+        self._batch = batch
 
     def on_validation_batch_start(self, trainer, module, batch, *_):
         self._write(trainer, "validation", batch)
 
-    def on_before_backward(self, trainer, module, loss):
+    def on_before_backward(self, trainer, module, loss):  # not at a batch's start, where a run may be stopped
+        self.seen += 1
+        self._write(trainer, "train", self._batch)
         if self.seen == self.breaks and trainer.global_rank == 1:
             with torch.no_grad():
                 loss.fill_(float("nan"))
