@@ -1,6 +1,8 @@
 """Labels are the inputs' successors, every segment comes once an epoch, and a loader goes on where it stopped."""
 
 import pickle
+import subprocess
+import sys
 from collections import Counter
 from itertools import chain, islice
 
@@ -180,3 +182,25 @@ def test_spawned_workers_can_be_sent_a_loaders_parts(dataset):
         expected = made.collate([0, 1])[key]
         assert torch.equal(collate_fn([again[0], again[1]])[key], expected)
     assert isinstance(again._ids, np.memmap)
+
+
+ENDING = """
+import sys
+import numpy as np
+from torch.utils.data import Dataset
+from midifactory.data.batches import BatchPlan, SegmentLoader
+
+class Rows(Dataset):
+    def __getitem__(self, key):
+        return np.arange(4), 1, np.zeros(0, dtype=np.int64)
+
+loader = SegmentLoader(Rows(), BatchPlan(np.full(8, 4), 2, 0, shuffle=False), 0, workers=2)
+next(iter(loader))
+sys.exit(3)
+"""
+
+
+def test_a_process_that_ends_does_not_wait_for_its_workers():
+    """They take no notice of the first SIGTERM, which is all that multiprocessing sends before it waits."""
+    ended = subprocess.run([sys.executable, "-c", ENDING], timeout=100, check=False)
+    assert ended.returncode == 3

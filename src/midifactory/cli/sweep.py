@@ -88,7 +88,7 @@ class Record(Callback):
             return
         error = job_return._return_value  # its property would raise it
         state = {Pruned: "pruned", Interrupted: "unfinished"}.get(type(error), "failed")
-        reason = explain(error)[0] or repr(error)
+        reason = str(error) if isinstance(error, Pruned) else explain(error)[0] or repr(error)
         files.write_text(folder / _END, json.dumps({"state": state, "reason": reason.splitlines()[0]}))
 
 

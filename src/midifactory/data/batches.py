@@ -3,7 +3,9 @@
 Legend: B rows, T tokens, C conditions.
 """
 
+import atexit
 import signal
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -178,6 +180,8 @@ class SegmentLoader(DataLoader[Any]):
             worker_init_fn=leave_signals_to_the_parent,
             persistent_workers=workers > 0,
         )
+        if workers:
+            atexit.register(end_workers, weakref.ref(self))
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]
         # Lightning takes as many batches as there are and never asks for the end, so a pass ends when the next begins.
@@ -223,6 +227,16 @@ def leave_signals_to_the_parent(worker: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
+def end_workers(loader: "weakref.ref[SegmentLoader]") -> None:
+    """End the workers of a loader that is in use when its process ends.
+
+    Before multiprocessing does, which sends the one SIGTERM that they do not notice and waits for them without an end.
+    """
+    iterator = getattr(loader(), "_iterator", None)
+    if iterator is not None:
+        iterator._shutdown_workers()
 
 
 def collate(pad_id: int, rows: Sequence[Row]) -> dict[str, Tensor]:
