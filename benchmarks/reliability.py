@@ -427,7 +427,7 @@ def sweep(folder: Path, options: argparse.Namespace) -> None:
 def cost(folder: Path, options: argparse.Namespace) -> None:
     """The default model on the default data with and without all of it, in turn, and the time within its hooks."""
     folder = folder.resolve() / "cost"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     without = [f"callbacks.{name}=null" for name in ("best", "early_stopping", "divergence", "keep_last")]
     without += [f"callbacks.{name}=null" for name in ("monitor", "token_types")]
     times: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
