@@ -128,6 +128,7 @@ class _Search:
         self._states = _optuna().trial.TrialState
 
     def run(self, n_trials: int, width: int) -> list[Sequence[JobReturn]]:
+        """Train, `width` at a time, until the study has `n_trials` trials; what Hydra's launcher returned of each."""
         self._settle_stale()
         returns: list[Sequence[JobReturn]] = []
         crashes, last = 0, ""
