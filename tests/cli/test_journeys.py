@@ -243,8 +243,12 @@ def test_a_stopped_run_goes_on_where_it_was(stopped, name, monkeypatch):
     for part in ("metrics_1.csv", "metrics.csv"):  # before the stop, and since
         with (run / "csv" / part).open() as file:
             logged.append([int(row["step"]) for row in csv.DictReader(file)])
-    # A validation that was stopped is done again, and logged at the step that it follows.
-    assert min(logged[0]) < before["global_step"] <= min(logged[1]) + 1
+    assert min(logged[0]) < before["global_step"]
+    validation = before["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]["total"]
+    if validation["started"] > validation["completed"]:  # stopped in it: done again, and logged at the step before it
+        assert min(logged[1]) == before["global_step"] - 1
+    else:
+        assert min(logged[1]) >= before["global_step"]
     assert max(logged[1]) == total - 1
     (piece,) = pieces_of(run_command(folder, "generate", "bars=1", "audio=false", "piano_roll=false"))
     assert str(run) in json.loads(piece.with_suffix(".json").read_text())["settings"]["checkpoint"]
