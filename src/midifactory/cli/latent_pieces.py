@@ -15,7 +15,7 @@ from midifactory.cli.building import default_device
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
 from midifactory.data.segments import segment_score
 from midifactory.errors import UserError
-from midifactory.generation.latent import LatentPiece, encode_segments, require_latent
+from midifactory.generation.latent import LatentPiece, encode_segments, require_latent, takes_segments
 from midifactory.generation.sampling import Sampling
 from midifactory.music.score import UnreadableMidi, bar_count, duration_seconds, load_score, save_score
 from midifactory.render.audio import save_wav
@@ -29,7 +29,7 @@ def load_latent_model(config: DictConfig, command: str) -> Trained:
     path = checkpoint_in(config.checkpoint) if config.checkpoint else newest_checkpoint()
     trained = load_trained(path, default_device(config.device, "device"))
     require_latent(trained.model, command)
-    if not trained.tokenizer.has_grammar:
+    if not takes_segments(trained.tokenizer):
         raise UserError(
             f"checkpoint={path}: {command} needs a REMI tokenizer without byte pairs or pitch intervals; this is "
             f"{trained.tokenizer.scheme} with {trained.tokenizer.vocab_size} ids, so train with tokenizer=remi_plus"

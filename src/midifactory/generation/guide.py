@@ -1,16 +1,18 @@
-"""Guides one row of the engine through music: the grammar, the length asked for, forced notes, and a key."""
+"""Guides one row of the engine through music: the grammar, the length asked for, forced notes, and what is wished."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from symusic import Score
 
 from midifactory.errors import UserError
+from midifactory.generation.styles import ForcedNote
 from midifactory.music.score import bar_starts, note_arrays, seconds_at
-from midifactory.tokens.grammar import Controls, Grammar, Walk
 from midifactory.tokens.tokenizer import Tokenizer
+from midifactory.tokens.walk import Struck, Walker
 
 # Without a grammar a row is heard anew after so many tokens, to see whether it is long enough ...
 _LISTEN_EVERY = 32
@@ -34,83 +36,108 @@ class Length:
         if value <= 0:
             raise UserError(f"{name}={value}: it must be above 0")
 
+    def refuse_unless_counted(self, tokenizer: Tokenizer) -> None:
+        """Raise UserError for bars or seconds of a tokenizer whose time begins anew with every track."""
+        if not tokenizer.monotonic and self.tokens is None:
+            name, value = ("bars", self.bars) if self.bars is not None else ("seconds", self.seconds)
+            raise UserError(
+                f"{name}={value}: {tokenizer.scheme} writes one track after the other, so only tokens can be counted; "
+                "set tokens=1024"
+            )
+
+
+class Wish(Protocol):
+    """What is wished of a row beside the law: see generation/steering.py."""
+
+    def bias(self, walk: Walker) -> np.ndarray | None:
+        """(V,) float added to the logits of the next id; None for nothing."""
+
 
 class MusicGuide:
-    """Implements engine.Guide for a REMI stream that starts with `prompt`.
+    """Implements engine.Guide for a row whose prompt `walk` has gone over; every id it takes is lawful music.
 
-    opening: tokens to be taken before anything is sampled. downbeats: bar index -> tokens to be taken as soon as
-    that bar is open. scale_bias: (V,) added to the logits. The length counts from `bars_before` and
+    opening: ids to be taken before anything is sampled. downbeats: bar index -> notes to be taken as soon as that bar
+    is open, but for those that sound already. The length counts from `bars_before` and
     `seconds_before`. The row ends where the music would pass the length; where the model ends a piece earlier, a new
-    bar begins, as after any phrase.
+    bar begins, as after any phrase. `finished`: the notes that have become whole, which the reader may empty.
     """
 
     def __init__(
         self,
-        grammar: Grammar,
-        prompt: Sequence[int],
+        walk: Walker,
         length: Length,
-        controls: Controls,
         opening: Sequence[int] = (),
-        downbeats: Callable[[int], Sequence[int]] | None = None,
-        scale_bias: np.ndarray | None = None,
+        downbeats: Callable[[int], Sequence[ForcedNote]] | None = None,
+        wish: Wish | None = None,
         bars_before: int = 0,
         seconds_before: float = 0.0,
     ):
-        if "TimeSig" not in grammar.of_type:
-            controls = replace(controls, metre=None)  # its only metre is 4/4
-        self.walk = Walk(grammar, controls)
-        for token in prompt:
-            self.walk.step(token)
-        self._eos = grammar.tokenizer.eos_id
-        self._types = grammar.tokenizer.types
-        self._bar = int(grammar.of_type["Bar"][0])
-        self._rests = grammar.of_type.get("Rest", np.zeros(0, int))
-        self._opens_bar = "TimeSig" if "TimeSig" in grammar.of_type else "Bar"
+        length.refuse_unless_counted(walk.tokenizer)
+        self.walk = walk
+        self.opens_bar = False
         self._queue = deque(opening)
-        self._downbeats, self._bias = downbeats, scale_bias
+        self._downbeats, self._wish = downbeats, wish
+        self._greeted = walk.bar  # the last bar whose downbeat has come
         self.end_bar = bars_before + length.bars if length.bars is not None else None
+        walk.end_bar = self.end_bar
+        walk.keeps_bar_lines = downbeats is not None
         self.seconds = length.seconds
         self._end_seconds = seconds_before + length.seconds if length.seconds is not None else None
         self._tokens_left = length.tokens
 
+    @property
+    def finished(self) -> list[Struck]:
+        """Whole notes, in the order in which they became so."""
+        return self.walk.finished
+
     def forced(self) -> int | None:
-        """The next token of the queue."""
+        """The next id of the queue."""
         return self._queue[0] if self._queue else None
 
     def allowed(self) -> np.ndarray | None:
-        """The lawful tokens, less those by which the music would fall short of the bars asked."""
-        if self._queue:
-            return None
-        lawful = self.walk.allowed()
-        if self.end_bar is None:
-            return lawful
-        mask = lawful.copy()
-        mask[[token for token in self._rests if mask[token] and self.walk.after(int(token))[0] >= self.end_bar]] = False
-        if self.walk.bar == self.end_bar - 1 and not self.walk.bar_sounds:
-            mask[[self._bar, self._eos]] = False
-        return mask if mask.any() else lawful
+        """The lawful ids, less those by which the music would fall short of the bars asked."""
+        return None if self._queue else self.walk.allowed()
 
     def bias(self) -> np.ndarray | None:
-        """The key's preference."""
-        return None if self._queue else self._bias
+        """What is wished."""
+        return None if self._queue or self._wish is None else self._wish.bias(self.walk)
 
     def take(self, token: int) -> int | None:
         """Take `token`, or end the row where it would pass the length."""
-        if token == self._eos:
-            token = self._bar
+        walk = self.walk
+        if token == walk.tokenizer.eos_id:
+            if walk.bar_id is None or not walk.allowed()[walk.bar_id]:
+                return None
+            token = walk.bar_id
         if self._passes(token):
             return None
         if self._queue:
             self._queue.popleft()
-        self.walk.step(token)
-        if self._types[token] == self._opens_bar and not self._queue and self._downbeats is not None:
-            self._queue.extend(self._downbeats(self.walk.bar))
+        bar = walk.bar
+        walk.step(token)
+        self.opens_bar = walk.bar != bar
+        if self._downbeats is not None and not self._queue and walk.bar > self._greeted and walk.at_downbeat:
+            self._greeted = walk.bar
+            self._queue.extend(self._struck(self._downbeats(walk.bar)))
         return token
+
+    def _struck(self, notes: Sequence[ForcedNote]) -> Iterator[int]:
+        """The ids of the notes, one after the other."""
+        ahead = self.walk.copy()
+        for note in notes:
+            if ahead.sounds(note.program, note.pitch):
+                continue
+            ids = note.ids if ahead.follows(note.ids[0]) else (*note.lead, *note.ids)
+            for id_ in ids:
+                ahead.step(id_)
+            yield from ids
 
     def _passes(self, token: int) -> bool:
         if self._tokens_left is not None and not self._queue:
             self._tokens_left -= 1
             return self._tokens_left < 0
+        if self.end_bar is None and self._end_seconds is None:
+            return False
         bar, tick = self.walk.after(token)
         if self.end_bar is not None and bar >= self.end_bar:
             return True
@@ -126,23 +153,20 @@ class FreeGuide:
     whose time begins anew (MMM): there EOS ends the row, and a length in bars or seconds is a UserError.
     """
 
+    opens_bar = False
+
     def __init__(
         self,
         tokenizer: Tokenizer,
         hear: Callable[[Sequence[int]], Score],
         prompt: Sequence[int],
         length: Length,
-        scale_bias: np.ndarray | None = None,
+        bias: np.ndarray | None = None,
         bars_before: int = 0,
         seconds_before: float = 0.0,
     ):
-        if not tokenizer.monotonic and length.tokens is None:
-            name, value = ("bars", length.bars) if length.bars is not None else ("seconds", length.seconds)
-            raise UserError(
-                f"{name}={value}: {tokenizer.scheme} writes one track after the other, so only tokens can be counted; "
-                "set tokens=1024"
-            )
-        self._hear, self._row, self._bias = hear, list(prompt), scale_bias
+        length.refuse_unless_counted(tokenizer)
+        self._hear, self._row, self._bias = hear, list(prompt), bias
         self._eos = tokenizer.eos_id
         self._allowed = np.ones(tokenizer.vocab_size, dtype=bool)
         self._allowed[[tokenizer.pad_id, tokenizer.bos_id]] = False

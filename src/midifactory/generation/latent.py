@@ -5,6 +5,7 @@ Legend: S segments of a piece, B rows, Z latent size, T tokens.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,11 +13,14 @@ from symusic import Score
 from torch import Tensor
 
 from midifactory.errors import UserError
-from midifactory.generation.engine import Engine, Free, Guide
+from midifactory.generation.engine import Engine, Row
 from midifactory.generation.guide import MusicGuide
 from midifactory.generation.sampling import Sampling
 from midifactory.models.interface import Conditions, SequenceModel
 from midifactory.models.vae import VAE
+from midifactory.tokens.grammar import RESTS
+from midifactory.tokens.tokenizer import Tokenizer
+from midifactory.tokens.walk import Walk
 
 _ROWS_AT_ONCE = 64
 
@@ -29,6 +33,12 @@ def require_latent(model: SequenceModel, command: str) -> VAE:
             "train one with experiment=vae_chorales or model=vae, and give checkpoint=..."
         )
     return model
+
+
+def takes_segments(tokenizer: Tokenizer) -> bool:
+    """Whether a piece can be spliced of segments that are decoded each by itself: where each bar has a token of its own."""
+    plain = tokenizer.vocab_size == tokenizer.base_vocab_size
+    return tokenizer.scheme == "REMI" and plain and tokenizer.has_grammar
 
 
 @torch.inference_mode()
@@ -108,7 +118,7 @@ def run_segments(
     segments: Iterable[tuple[Tensor, Sequence[int]]],
     sampling: Sampling,
     seed: int = 0,
-    on_step: Callable[[], None] | None = None,
+    on_step: Callable[[int], None] | None = None,
     labels: Tensor | None = None,
     guidance: float = 1.0,
 ) -> list[list[int]]:
@@ -119,34 +129,34 @@ def run_segments(
     after a Bar token. The guides go through the whole row, so bars, ringing notes and the length asked for are its
     own. `bars_before`: those of the prompt that are closed. Ends with the segments, or when every guide is done.
     """
-    bar_id = int(guides[0].walk.grammar.of_type["Bar"][0])
-    rows: list[list[int]] = [[] for _ in guides]
+    bar_id = guides[0].walk.bar_id
+    assert bar_id is not None
+    said: list[list[int]] = [[] for _ in guides]
     done = [False for _ in guides]
     for number, (latent, bars) in enumerate(segments):
         opens_bar = number > 0 or guides[0].forced() == bar_id
-        parts: list[Guide] = []
+        rows: dict[int, Row] = {}
+        start = [bar_id] if opens_bar else _last_bar(prompt, bar_id, engine.window)
+        # Another stream for each segment, or all would be drawn alike.
+        stream = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         for row, guide in enumerate(guides):
             if done[row] or not bars[row]:
-                parts.append(Free(0))
                 continue
             if opens_bar:
                 if guide.take(bar_id) is None:
                     done[row] = True
-                    parts.append(Free(0))
                     continue
-                rows[row].append(bar_id)
-            end_bar = (guide.walk.bar if opens_bar else bars_before) + bars[row]
-            parts.append(_Part(guide, bar_id, end_bar))
+                said[row].append(bar_id)
+            part = _Part(guide, bar_id, (guide.walk.bar if opens_bar else bars_before) + bars[row])
+            told = labels[row] if labels is not None else None
+            rows[row] = Row(start, part, sampling, (stream, row), told, latent[row], guidance)
         if all(done):
             break
-        start = [bar_id] if opens_bar else _last_bar(prompt, bar_id, engine.window)
-        # Another stream for each segment, or all would be drawn alike.
-        stream = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-        said = engine.run(start, parts, sampling, stream, on_step, Conditions(labels, latent), guidance)
-        for row, (ids, part) in enumerate(zip(said, parts, strict=True)):
-            rows[row] += ids
-            done[row] |= isinstance(part, _Part) and part.finished
-    return rows
+        engine.run(list(rows.values()), on_step)
+        for row, decoded in rows.items():
+            said[row] += decoded.new
+            done[row] |= cast(_Part, decoded.guide).finished
+    return said
 
 
 def _last_bar(prompt: Sequence[int], bar_id: int, window: int | None) -> Sequence[int]:
@@ -161,8 +171,13 @@ class _Part:
 
     def __init__(self, guide: MusicGuide, bar_id: int, end_bar: int):
         self.guide, self.bar_id, self.end_bar, self.finished = guide, bar_id, end_bar, False
-        self._eos = guide.walk.grammar.tokenizer.eos_id
-        self._rests = guide.walk.grammar.of_type.get("Rest", np.zeros(0, int))
+        self.walk = cast(Walk, guide.walk)
+        self._rests = self.walk.grammar.movers[self.walk.grammar.kind == RESTS]
+
+    @property
+    def opens_bar(self) -> bool:
+        """The whole row's."""
+        return self.guide.opens_bar
 
     def forced(self) -> int | None:
         """The whole row's."""
@@ -171,10 +186,10 @@ class _Part:
     def allowed(self) -> np.ndarray | None:
         """What the whole row permits, less rests over the end."""
         allowed = self.guide.allowed()
-        if allowed is None:
-            return None
+        if allowed is None or not allowed[self._rests].any():
+            return allowed
         mask = allowed.copy()
-        mask[[rest for rest in self._rests if mask[rest] and self._passes(int(rest))]] = False
+        mask[self._rests[self.walk.landings()[0][self._rests] >= self.end_bar]] = False
         return mask if mask.any() else allowed
 
     def bias(self) -> np.ndarray | None:
@@ -183,11 +198,11 @@ class _Part:
 
     def take(self, token: int) -> int | None:
         """Take `token`, or end the part before it."""
-        if self.finished or self._passes(self.bar_id if token == self._eos else token):
+        if self.finished or self._passes(self.bar_id if token == self.walk.tokenizer.eos_id else token):
             return None
         taken = self.guide.take(token)
         self.finished = taken is None
         return taken
 
     def _passes(self, token: int) -> bool:
-        return self.guide.walk.after(token)[0] >= self.end_bar
+        return self.walk.after(token)[0] >= self.end_bar

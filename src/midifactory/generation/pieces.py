@@ -1,5 +1,6 @@
 """From a trained model and settings to finished Scores: the whole of generation below the command line."""
 
+import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,11 +13,12 @@ from symusic import Score, Tempo
 from torch import Tensor
 
 from midifactory.errors import UserError
-from midifactory.generation.engine import Engine
+from midifactory.generation.engine import Engine, Row
 from midifactory.generation.guide import FreeGuide, Length, MusicGuide
-from midifactory.generation.latent import prior_draws, run_segments
+from midifactory.generation.latent import prior_draws, run_segments, takes_segments
 from midifactory.generation.sampling import Sampling
-from midifactory.generation.styles import Free, Opening, Style, Wishes, bar_head, refuse_metre, scale_bias
+from midifactory.generation.steering import Steering
+from midifactory.generation.styles import Free, Opening, Style, Wishes, bar_head, scale_bias
 from midifactory.models.interface import Conditions, SequenceModel
 from midifactory.models.vae import VAE
 from midifactory.music.score import (
@@ -29,8 +31,10 @@ from midifactory.music.score import (
     note_arrays,
     seconds_at,
 )
-from midifactory.tokens.grammar import Controls, Grammar, Walk
-from midifactory.tokens.tokenizer import Tokenizer
+from midifactory.tokens.grid import VoiceGrid
+from midifactory.tokens.grid_walk import walk_maker
+from midifactory.tokens.tokenizer import SPECIAL_TOKENS, Tokenizer
+from midifactory.tokens.walk import Controls, Walk, Walker
 
 _OUTPUT_TICKS = 480  # per quarter note: what sequencers expect, and a multiple of every grid used here
 
@@ -53,11 +57,13 @@ class Composition:
     prompt_end_tick: int
 
 
-def prompt_opening(score: Score, tokenizer: Tokenizer, bars: int | None, notes: int | None, wishes: Wishes) -> Opening:
+def prompt_opening(
+    score: Score, tokenizer: Tokenizer, bars: int | None, notes: int | None, wishes: Wishes, lawful: bool = True
+) -> Opening:
     """The first `bars` bars or `notes` notes of a Score (all of it for neither) as an opening.
 
-    Whole bars are closed: the model's music begins at the next bar line. Without a grammar it goes on from the last
-    onset instead. Raises UserError for both at once, for counts below 1 and for a prompt without notes.
+    Whole bars are closed: the model's music begins at the next bar line. Without a grammar (lawful=False) it goes on
+    from the last onset instead. Raises UserError for both at once, for counts below 1 and for a prompt without notes.
     """
     if bars is not None and notes is not None:
         raise UserError(f"prompt_bars={bars} and prompt_notes={notes}: set one of them")
@@ -68,36 +74,62 @@ def prompt_opening(score: Score, tokenizer: Tokenizer, bars: int | None, notes: 
     if part.note_num() == 0:
         raise UserError(f"prompt_bars={bars}: these bars of the prompt hold no note; take more bars")
     ids = tokenizer.to_model_ids(tokenizer.encode(part).ids[:-1]).tolist()
-    if not tokenizer.has_grammar:
-        refuse_metre(wishes, tokenizer)
-        heard = _hear(tokenizer, wishes, ids)
-        if notes is None:
-            wanted = min(bars, bar_count(score)) if bars is not None else bar_count(part)
-            starts = bar_starts(score)
-            end = int(starts[wanted]) if wanted < len(starts) else last_note_end(score)
-            end = round(end * _OUTPUT_TICKS / score.ticks_per_quarter)
-        else:
-            end = int(note_arrays(heard)["onset"].max()) + 1
-        before = bar_starts(heard, end)
-        return Opening(ids, Controls(), [], None, len(before), float(seconds_at(heard, np.array(end))), end)
-    walk = Walk(Grammar(tokenizer))
+    wanted = min(bars, bar_count(score)) if bars is not None else bar_count(part)
+    if not lawful or not tokenizer.monotonic:
+        return _heard_opening(score, tokenizer, ids, wanted if notes is None else None, wishes)
+    walk = walk_maker(tokenizer, Controls())()
+    if wishes.tempo_bpm is not None:
+        walk.set_tempo(wishes.tempo_bpm)
     for token in ids:
         walk.step(token)
-    closing: list[int] = []
+    opening = Opening(ids, Controls(metre=wishes.metre, keep_tempo=True))
     if notes is None:
-        # Rests and silence at the prompt's end are bars too: open bars until the one after the prompt is open.
-        metre = wishes.metre or f"{walk.metre[0]}/{walk.metre[1]}"
-        wanted = min(bars, bar_count(score)) if bars is not None else bar_count(part)
-        closing = bar_head(tokenizer, metre) * max(1, wanted - walk.bar)
-    for token in closing:
+        # Rests and silence at the prompt's end are bars too: the model begins in the one after the prompt.
+        missing = max(1, wanted - walk.bar)
+        if walk.bar_id is not None:
+            metre = wishes.metre or _metre_of(walk, tokenizer)
+            opening.closing = bar_head(tokenizer, metre) * missing
+        elif isinstance(tokenizer, VoiceGrid):
+            opening.closing = tokenizer.silence(walk.bar_tick + missing * walk.bar_ticks - walk.tick)
+            missing = 0 if not opening.closing else missing
+        else:
+            opening.not_before = walk.bar_tick + missing * walk.bar_ticks
+    bars_before = walk.bar + 1
+    for token in opening.closing:
         walk.step(token)
-    return Opening(
-        ids,
-        Controls(metre=wishes.metre, keep_tempo=True),
-        closing,
-        bars_before=walk.bar if closing else walk.bar + 1,
-        seconds_before=walk.seconds_at(walk.tick),
+    if opening.not_before:
+        bars_before = walk.bar + missing
+    elif opening.closing or isinstance(tokenizer, VoiceGrid):
+        bars_before = walk.bar
+    end = max(walk.tick, opening.not_before)
+    return replace(
+        opening,
+        bars_before=bars_before,
+        seconds_before=walk.seconds_at(end),
+        end_tick=end * _OUTPUT_TICKS // walk.ticks_per_quarter,
     )
+
+
+def _metre_of(walk: Walker, tokenizer: Tokenizer) -> str:
+    """The metre of the open bar, by its name among the tokens; "4/4" where they have none."""
+    assert isinstance(walk, Walk)
+    return walk.metre if "TimeSig" in tokenizer.types else "4/4"
+
+
+def _heard_opening(score: Score, tokenizer: Tokenizer, ids: list[int], bars: int | None, wishes: Wishes) -> Opening:
+    """An opening that nobody walks over: where it ends is what its Score says. bars: None for a part of the last one."""
+    if wishes.metre is not None:
+        raise UserError(f"metre={wishes.metre}: nothing keeps to it without a grammar; leave it out")
+    heard = _hear(tokenizer, wishes, ids)
+    if bars is not None:
+        starts = bar_starts(score)
+        end = int(starts[bars]) if bars < len(starts) else last_note_end(score)
+        end = round(end * _OUTPUT_TICKS / score.ticks_per_quarter)
+    else:
+        end = int(note_arrays(heard)["onset"].max()) + 1
+    before = len(bar_starts(heard, end))
+    seconds = float(seconds_at(heard, np.array(end)))
+    return Opening(ids, Controls(), bars_before=before, seconds_before=seconds, end_tick=end)
 
 
 def compose(
@@ -110,15 +142,17 @@ def compose(
     seed: int = 0,
     key_strength: float = 3.0,
     window: int | None = None,
-    on_step: Callable[[], None] | None = None,
+    on_step: Callable[[int], None] | None = None,
     conditions: Conditions | None = None,
     guidance: float = 1.0,
+    grammar: bool = True,
 ) -> list[Composition]:
     """`samples` pieces from one opening, each from its own random stream of `seed`, in the range of `wishes`.
 
-    conditions (of `samples` rows) and guidance are those of engine.Engine.run. The latents of a VAE are drawn from its
-    prior, a new one for each segment where it was trained on bars. Raises UserError where the prompt does not fit into
-    the model's window.
+    conditions (of `samples` rows) and guidance are those of engine.Row. The latents of a VAE are drawn from its
+    prior, a new one for each segment where it was trained on bars. grammar: whether only lawful music may come; a
+    tokenizer without one composes freely in any case. Raises UserError where the prompt does not fit into the model's
+    window.
     """
     tokenizer = trained.tokenizer
     engine_window = window or trained.window
@@ -131,31 +165,8 @@ def compose(
         )
     if samples < 1:
         raise UserError(f"num_samples={samples}: it must be at least 1")
-    controls = replace(opening.controls, pitch_range=wishes.pitch_range, program_ranges=wishes.program_ranges)
-    bias = scale_bias(tokenizer, wishes.key, key_strength, None if tokenizer.has_grammar else wishes.pitch_range)
     hear = partial(_hear, tokenizer, wishes)
-    guides: list[MusicGuide | FreeGuide]
-    if tokenizer.has_grammar:
-        grammar = Grammar(tokenizer)
-        guides = [
-            MusicGuide(
-                grammar,
-                opening.prompt,
-                length,
-                controls,
-                opening.closing,
-                opening.downbeats,
-                bias,
-                opening.bars_before,
-                opening.seconds_before,
-            )
-            for _ in range(samples)
-        ]
-    else:
-        guides = [
-            FreeGuide(tokenizer, hear, opening.prompt, length, bias, opening.bars_before, opening.seconds_before)
-            for _ in range(samples)
-        ]
+    guides = _guides(tokenizer, opening, wishes, length, samples, key_strength, hear, grammar)
     engine = _engine(trained, engine_window)
     labels = conditions.labels if conditions is not None else None
     draws = prior_draws(trained.model, samples, seed) if isinstance(trained.model, VAE) else None
@@ -164,13 +175,104 @@ def compose(
         whole, before = cast(list[MusicGuide], guides), opening.bars_before
         rows = run_segments(engine, whole, opening.prompt, before, parts, sampling, seed, on_step, labels, guidance)
     else:
-        told = conditions if draws is None else Conditions(labels, next(draws))
-        rows = engine.run(opening.prompt, guides, sampling, seed, on_step, told, guidance)
-    prompt_end = _prompt_end_tick(tokenizer, opening) if opening.bars_before else 0
+        latents = next(draws) if draws is not None else None
+        rows = engine.run(
+            [
+                Row(
+                    opening.prompt,
+                    guide,
+                    sampling,
+                    (seed, number),
+                    labels[number] if labels is not None else None,
+                    latents[number] if latents is not None else None,
+                    guidance,
+                    temperatures(tokenizer, sampling),
+                )
+                for number, guide in enumerate(guides)
+            ],
+            on_step,
+        )
+    prompt_end = opening.end_tick if opening.bars_before else 0
     return [
         _finish(hear([*opening.prompt, *row]), [*opening.prompt, *row], guide, prompt_end)
         for row, guide in zip(rows, guides, strict=True)
     ]
+
+
+def _guides(
+    tokenizer: Tokenizer,
+    opening: Opening,
+    wishes: Wishes,
+    length: Length,
+    samples: int,
+    key_strength: float,
+    hear: Callable[[Sequence[int]], Score],
+    grammar: bool,
+) -> list[MusicGuide] | list[FreeGuide]:
+    """A guide for each row: all begin where the opening ends."""
+    if not (grammar and tokenizer.has_grammar):
+        bias = scale_bias(tokenizer, wishes.key, key_strength, wishes.pitch_range)
+        return [
+            FreeGuide(tokenizer, hear, opening.prompt, length, bias, opening.bars_before, opening.seconds_before)
+            for _ in range(samples)
+        ]
+    walk = walk_maker(tokenizer, _controls(opening, wishes))()
+    if wishes.tempo_bpm is not None:
+        walk.set_tempo(wishes.tempo_bpm)
+    for token in opening.prompt:
+        walk.step(token)
+    walk.not_before = opening.not_before
+    wish = Steering.of(tokenizer, wishes, key_strength)
+    return [
+        MusicGuide(
+            walk.copy(),
+            length,
+            opening.closing,
+            opening.downbeats,
+            replace(wish) if wish is not None else None,
+            opening.bars_before,
+            opening.seconds_before,
+        )
+        for _ in range(samples)
+    ]
+
+
+def _controls(opening: Opening, wishes: Wishes) -> Controls:
+    """The opening's controls, with the caller's. Raises UserError where the two contradict each other."""
+    controls, programs, polyphony = opening.controls, wishes.programs, wishes.polyphony
+    if controls.programs is not None and programs is not None and programs != controls.programs:
+        raise UserError(
+            f"programs={list(programs)}: the style plays program {controls.programs[0]}; "
+            "give it as style.program, or leave programs out"
+        )
+    if controls.polyphony is not None and polyphony is not None:
+        polyphony = min(polyphony, controls.polyphony)
+    return replace(
+        controls,
+        pitch_range=wishes.pitch_range,
+        program_ranges=wishes.program_ranges,
+        programs=programs if programs is not None else controls.programs,
+        polyphony=polyphony if polyphony is not None else controls.polyphony,
+        grid=wishes.rhythm_grid,
+    )
+
+
+def temperatures(tokenizer: Tokenizer, sampling: Sampling) -> Tensor | None:
+    """(V,) the factor of the temperature for each id, by the type of its first token; None for one everywhere.
+
+    Raises UserError for a type that the tokenizer does not have.
+    """
+    if not sampling.temperature_per_type:
+        return None
+    found = torch.ones(tokenizer.vocab_size)
+    for name, value in sampling.temperature_per_type.items():
+        ids = tokenizer.starting_with(name)
+        if not len(ids):
+            known = [type_ for type_ in dict.fromkeys(tokenizer.types) if type_ not in SPECIAL_TOKENS]
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise UserError(f"temperature_per_type.{name}: this model's types are {', '.join(known)} (nearest: {near})")
+        found[torch.from_numpy(ids)] = value / sampling.temperature if sampling.temperature else 1.0
+    return found
 
 
 def compose_latents(
@@ -179,14 +281,14 @@ def compose_latents(
     bars: Sequence[Sequence[int]],
     sampling: Sampling,
     seed: int = 0,
-    on_step: Callable[[], None] | None = None,
+    on_step: Callable[[int], None] | None = None,
 ) -> list[Composition]:
     """A piece for each row of latents (S, Z), its segments of so many bars; rows may differ in length.
 
-    The model is a VAE, its tokenizer one with a grammar.
+    The model is a VAE, its tokenizer one that latents can be decoded with (latent.takes_segments).
     """
-    prompt, grammar = [trained.tokenizer.bos_id], Grammar(trained.tokenizer)
-    guides = [MusicGuide(grammar, prompt, Length(bars=sum(row)), Controls()) for row in bars]
+    prompt, start = [trained.tokenizer.bos_id], walk_maker(trained.tokenizer, Controls())
+    guides = [MusicGuide(start(), Length(bars=sum(row))) for row in bars]
     together = torch.nn.utils.rnn.pad_sequence(list(latents))  # (S, B, Z)
     counts = zip_longest(*bars, fillvalue=0)
     engine = _engine(trained, trained.window)
@@ -197,13 +299,13 @@ def compose_latents(
 
 def _bars_of_a_latent(trained: TrainedModel) -> int | None:
     """The bars that a VAE makes of one latent; None where one is for the whole row, and for other models."""
-    by_bars = isinstance(trained.model, VAE) and trained.segment["unit"] == "bars" and trained.tokenizer.has_grammar
+    by_bars = isinstance(trained.model, VAE) and trained.segment["unit"] == "bars" and takes_segments(trained.tokenizer)
     return max(1, round(trained.segment["length"])) if by_bars else None
 
 
 def _engine(trained: TrainedModel, window: int) -> Engine:
     bar_ids = frozenset(trained.tokenizer.starting_with("Bar").tolist())
-    return Engine(trained.model, window, bar_ids, trained.tokenizer.pad_id)
+    return Engine(trained.model, window, bar_ids)
 
 
 def _hear(tokenizer: Tokenizer, wishes: Wishes, ids: Sequence[int]) -> Score:
@@ -229,22 +331,17 @@ def _finish(score: Score, ids: list[int], guide: MusicGuide | FreeGuide, prompt_
     return Composition(score, tuple(ids), prompt_end)
 
 
-def _prompt_end_tick(tokenizer: Tokenizer, opening: Opening) -> int:
-    if not tokenizer.has_grammar:
-        return opening.end_tick
-    walk = Walk(Grammar(tokenizer))
-    for token in [*opening.prompt, *opening.closing]:
-        walk.step(token)
-    return walk.tick * _OUTPUT_TICKS // tokenizer.miditok.time_division
-
-
-def opening_of_style(style: Style, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
-    """The style's opening; refuses chords that the style would ignore, and styles that need the grammar."""
+def opening_of_style(style: Style, wishes: Wishes, tokenizer: Tokenizer, lawful: bool = True) -> Opening:
+    """The style's opening; refuses chords that the style would ignore, and styles that the tokens cannot tell."""
     if wishes.chords is not None and not style.takes_chords:
         raise UserError(f"chords={wishes.chords!r}: style={type(style).__name__.lower()} takes none; set style=chords")
-    if not tokenizer.has_grammar and not isinstance(style, Free):
-        raise UserError(
-            f"style={type(style).__name__.lower()} needs a REMI tokenizer without byte pairs or pitch "
-            f"intervals, this model has {tokenizer.scheme} with {tokenizer.vocab_size} ids; use style=free"
-        )
+    name = type(style).__name__.lower()
+    if not isinstance(style, Free) and (not tokenizer.monotonic or isinstance(tokenizer, VoiceGrid)):
+        raise UserError(f"style={name}: {tokenizer.scheme} does not tell a piece bar by bar; use style=free")
+    if not (lawful and tokenizer.has_grammar):
+        if not isinstance(style, Free):
+            raise UserError(f"style={name} needs the grammar, as this model's tokens are set up; use style=free")
+        if wishes.metre is not None:
+            raise UserError(f"metre={wishes.metre}: nothing keeps to it without a grammar; leave it out")
+        return Opening([tokenizer.bos_id], Controls())
     return style.opening(wishes, tokenizer)

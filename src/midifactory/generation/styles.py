@@ -12,8 +12,8 @@ from symusic import Note, Score, Tempo, TimeSignature, Track
 from midifactory.errors import UserError
 from midifactory.music.profile import tessitura
 from midifactory.music.theory import Chord, Key, parse_chords, parse_key, voice
-from midifactory.tokens.grammar import Controls
 from midifactory.tokens.tokenizer import Tokenizer
+from midifactory.tokens.walk import Controls
 
 _TICKS = 480  # per quarter note, of the scores made here
 _PITCHED = ("Pitch_", "NoteOn_")  # how the tokens of pitches begin, those of drums aside
@@ -25,7 +25,9 @@ _C_MAJOR = Key("C major", 0, False)
 class Wishes:
     """What the caller asked for; None leaves it to the style or the model. profile: see music/profile.py.
 
-    pitch_range, program_ranges: what `bind_range` settled, as in grammar.Controls.
+    pitch_range, program_ranges: what `bind_range` settled, as in walk.Controls; programs, polyphony and rhythm_grid
+    likewise. harmony: a chord for each bar in turn; harmony_strength, density and repetition_penalty: see
+    steering.Steering.
     """
 
     profile: dict[str, Any]
@@ -35,23 +37,41 @@ class Wishes:
     chords: str | None = None
     pitch_range: tuple[int, int] | None = None
     program_ranges: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    programs: tuple[int, ...] | None = None
+    polyphony: int | None = None
+    rhythm_grid: float | None = None
+    harmony: tuple[Chord, ...] = ()
+    harmony_strength: float = 3.0
+    density: float | None = None
+    repetition_penalty: float = 1.0
+
+
+@dataclass(frozen=True)
+class ForcedNote:
+    """A note that is to begin at the bar line: its ids, and those that say so first where nothing else did."""
+
+    program: int
+    pitch: int
+    ids: tuple[int, ...]
+    lead: tuple[int, ...]
 
 
 @dataclass
 class Opening:
     """What the engine starts from.
 
-    prompt: ids with BOS first. closing: tokens forced after it. downbeats: see guide.MusicGuide. bars_before,
-    seconds_before: how much of it is a prompt file's and does not count in the length asked for. end_tick: where a
-    prompt file's part ends in the finished Score, where no grammar follows it.
+    prompt: ids with BOS first. closing: ids forced after it. downbeats: see guide.MusicGuide. bars_before,
+    seconds_before: how much of it is a prompt file's and does not count in the length asked for. not_before: the
+    walk's tick before which the model adds no note. end_tick: where a prompt file's part ends in the finished Score.
     """
 
     prompt: list[int]
     controls: Controls
     closing: list[int] = field(default_factory=list)
-    downbeats: Callable[[int], Sequence[int]] | None = None
+    downbeats: Callable[[int], Sequence[ForcedNote]] | None = None
     bars_before: int = 0
     seconds_before: float = 0.0
+    not_before: int = 0
     end_tick: int = 0
 
 
@@ -69,17 +89,11 @@ class Free(Style):
     """The model starts by itself, in the tempo and metre asked."""
 
     def opening(self, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
-        """BOS, and with a tempo or metre the first bar's head; just BOS where there is no grammar."""
-        if not tokenizer.has_grammar:
-            refuse_metre(wishes, tokenizer)
-            return Opening([tokenizer.bos_id], Controls())
-        controls = Controls(metre=wishes.metre, keep_tempo=wishes.tempo_bpm is not None)
+        """BOS, and with a tempo or metre the first bar's head, where the tokens have one."""
         prompt = [tokenizer.bos_id]
         if wishes.tempo_bpm is not None or wishes.metre is not None:
-            prompt += bar_head(tokenizer, settled(wishes, tokenizer).metre or "4/4")
-        if wishes.tempo_bpm is not None:
-            prompt += tempo_tokens(tokenizer, wishes.tempo_bpm)
-        return Opening(prompt, controls)
+            prompt += piece_head(tokenizer, wishes)
+        return Opening(prompt, Controls(metre=wishes.metre, keep_tempo=wishes.tempo_bpm is not None))
 
 
 class Chords(Style):
@@ -99,14 +113,12 @@ class Chords(Style):
         voices = chord_voices(wishes.profile)
         rooms = [room(wishes, program, tokenizer) for program, _ in voices]
         first = chord_notes(progression[0], voices, beat * numerator, rooms)
-        prompt = encode_notes(tokenizer, wishes, first)
         groups = [
-            strip_bar_head(tokenizer, encode_notes(tokenizer, wishes, chord_notes(chord, voices, beat, rooms)))
+            [forced_note(tokenizer, wishes, *note) for note in chord_notes(chord, voices, beat, rooms)]
             for chord in progression
         ]
         controls = Controls(metre=wishes.metre, keep_tempo=True, every_bar=True)
-        closing = bar_head(tokenizer, wishes.metre or "4/4")
-        return Opening(prompt, controls, [*closing, *groups[1 % len(groups)]], lambda bar: groups[bar % len(groups)])
+        return one_bar(tokenizer, wishes, first, controls, lambda bar: groups[bar % len(groups)])
 
 
 class Melody(Style):
@@ -131,8 +143,8 @@ class Melody(Style):
             (row["program"], Note(index * beat, beat, pitch, wishes.profile["velocity"]))
             for index, pitch in enumerate(moved_into(room(wishes, row["program"], tokenizer), pitches))
         ]
-        controls = Controls(wishes.metre, True, programs=(row["program"],), one_voice=True, every_bar=True)
-        return Opening(encode_notes(tokenizer, wishes, notes), controls, bar_head(tokenizer, wishes.metre or "4/4"))
+        controls = Controls(wishes.metre, True, programs=(row["program"],), polyphony=1, every_bar=True)
+        return one_bar(tokenizer, wishes, notes, controls)
 
 
 class Arpeggio(Style):
@@ -157,7 +169,7 @@ class Arpeggio(Style):
             for index in range(count)
         ]
         controls = Controls(wishes.metre, True, programs=(row["program"],), every_bar=True)
-        return Opening(encode_notes(tokenizer, wishes, notes), controls, bar_head(tokenizer, wishes.metre or "4/4"))
+        return one_bar(tokenizer, wishes, notes, controls)
 
 
 def settled(wishes: Wishes, tokenizer: Tokenizer) -> Wishes:
@@ -178,17 +190,8 @@ def parse_metre(text: str | None) -> tuple[int, int]:
     return int(numerator), int(denominator)
 
 
-def refuse_metre(wishes: Wishes, tokenizer: Tokenizer) -> None:
-    """Raise UserError for a metre where no grammar could keep it."""
-    if wishes.metre is not None:
-        raise UserError(
-            f"metre={wishes.metre} needs a REMI tokenizer without byte pairs or pitch intervals, this model has "
-            f"{tokenizer.scheme} with {tokenizer.vocab_size} ids; leave it out"
-        )
-
-
-def bar_head(tokenizer: Tokenizer, metre: str) -> list[int]:
-    """The tokens that open a bar. Raises UserError for a metre that the tokenizer does not know."""
+def check_metre(tokenizer: Tokenizer, metre: str) -> None:
+    """Raise UserError for a metre that the tokenizer does not know."""
     parse_metre(metre)
     names = [name.removeprefix("TimeSig_") for name in tokenizer.tokens if name.startswith("TimeSig_")]
     if not names and metre != "4/4":
@@ -196,16 +199,53 @@ def bar_head(tokenizer: Tokenizer, metre: str) -> list[int]:
     if names and metre not in names:
         near = difflib.get_close_matches(metre, names, n=1, cutoff=0.0)[0]
         raise UserError(f"metre={metre}: this model knows {', '.join(names)} (nearest: {near})")
-    return [tokenizer.miditok["Bar_None"], *([tokenizer.miditok[f"TimeSig_{metre}"]] if names else [])]
+
+
+def bar_head(tokenizer: Tokenizer, metre: str) -> list[int]:
+    """The ids that open a bar; none where bars have no tokens. Raises UserError for an unknown metre."""
+    check_metre(tokenizer, metre)
+    if "Bar" not in tokenizer.types:
+        return []
+    head = [tokenizer.tokens.index("Bar_None")]
+    return head + ([tokenizer.tokens.index(f"TimeSig_{metre}")] if "TimeSig" in tokenizer.types else [])
+
+
+def piece_head(tokenizer: Tokenizer, wishes: Wishes) -> list[int]:
+    """The ids after BOS that tell metre and tempo, as far as there are such tokens at the start of a row."""
+    metre = settled(wishes, tokenizer).metre or "4/4"
+    check_metre(tokenizer, metre)
+    if not tokenizer.monotonic or not {"TimeSig", "Tempo"} & set(tokenizer.types):
+        return []
+    tempo = [] if wishes.tempo_bpm is None else tempo_tokens(tokenizer, wishes.tempo_bpm)
+    if "Bar" in tokenizer.types:
+        return bar_head(tokenizer, metre) + ([tokenizer.tokens.index("Position_0"), *tempo] if tempo else [])
+    return ([tokenizer.tokens.index(f"TimeSig_{metre}")] if "TimeSig" in tokenizer.types else []) + tempo
 
 
 def tempo_tokens(tokenizer: Tokenizer, tempo_bpm: float) -> list[int]:
-    """Position 0 and the nearest tempo token; nothing where the tokenizer has no tempo."""
+    """The nearest tempo token; nothing where the tokenizer has no tempo."""
     tempos = [name for name in tokenizer.tokens if name.startswith("Tempo_")]
     if not tempos:
         return []
     nearest = min(tempos, key=lambda name: abs(float(name.removeprefix("Tempo_")) - tempo_bpm))
-    return [tokenizer.miditok["Position_0"], tokenizer.miditok[nearest]]
+    return [tokenizer.tokens.index(nearest)]
+
+
+def one_bar(
+    tokenizer: Tokenizer,
+    wishes: Wishes,
+    notes: Sequence[tuple[int, Note]],
+    controls: Controls,
+    downbeats: Callable[[int], Sequence[ForcedNote]] | None = None,
+) -> Opening:
+    """An opening of one bar, closed: the model begins at the next bar line."""
+    metre = wishes.metre or "4/4"
+    numerator, denominator = parse_metre(metre)
+    bar_quarters = 4 * numerator / denominator
+    head = bar_head(tokenizer, metre)
+    ids = tokenizer.to_model_ids(encode_notes(tokenizer, wishes, notes)).tolist()
+    not_before = 0 if head else round(bar_quarters * tokenizer.miditok.time_division)
+    return Opening(ids, controls, head, downbeats, not_before=not_before)
 
 
 def encode_notes(tokenizer: Tokenizer, wishes: Wishes, notes: Sequence[tuple[int, Note]]) -> list[int]:
@@ -224,9 +264,14 @@ def encode_notes(tokenizer: Tokenizer, wishes: Wishes, notes: Sequence[tuple[int
     return tokenizer.encode(score).ids[:-1].tolist()
 
 
-def strip_bar_head(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
-    """A bar's tokens without BOS, Bar, TimeSig and Tempo: what is forced once the bar is open."""
-    return [token for token in ids if tokenizer.types[token] not in {"BOS", "Bar", "TimeSig", "Tempo"}]
+def forced_note(tokenizer: Tokenizer, wishes: Wishes, program: int, note: Note) -> ForcedNote:
+    """A note at tick 0 of a bar as the ids that tell it."""
+    told = {"BOS", "Bar", "TimeSig", "Tempo"}
+    ids = [token for token in encode_notes(tokenizer, wishes, [(program, note)]) if tokenizer.types[token] not in told]
+    begin = next(index for index, token in enumerate(ids) if tokenizer.types[token] == "Program")
+    # In MIDI-like tokens the model ends the note itself.
+    end = next((i for i in range(begin, len(ids)) if tokenizer.types[ids[i]] in {"TimeShift", "Rest"}), len(ids))
+    return ForcedNote(program, note.pitch, tuple(tokenizer.to_model_ids(ids[begin:end]).tolist()), tuple(ids[:begin]))
 
 
 def program_row(profile: dict[str, Any], program: int | None, highest: bool) -> dict[str, Any]:

@@ -1,260 +1,356 @@
-"""What may follow what in a REMI stream: MidiTok's type graph, and the decoding arithmetic that it leaves out.
+"""What may follow what in each tokenizer's stream, as tables: made once, shared by all rows that are walked.
 
-One `Walk` follows one row. It repeats what MidiTok's decoder does with time, so bars, ticks and seconds are those of
-the Score that comes out, rests included; and it knows which tokens are lawful next: positions ascend within a bar, a
-pitch that still sounds on a program is not struck again, drums have drum pitches.
+MidiTok's type graph says which types follow each other; what its encoder never writes is taken out, and what the graph
+leaves out (PerTok has none, MMM's tracks) is put in. With byte pairs an id stands for several tokens: what it moves and
+what it strikes is worked out here, so that walk.py asks the same of every id in a few array operations.
+
+Legend: B base tokens, V model ids, C contexts, M metres, N notes within ids.
 """
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from midifactory.music.score import DEFAULT_TEMPO_BPM
-from midifactory.tokens.tokenizer import NOTE_TYPES, Tokenizer
+from midifactory.tokens.places import Places
+from midifactory.tokens.tokenizer import Tokenizer
 
-_DRUMS = -1
-# After a chord comes its program again: a model that knows little would go round there for ever. Music has one chord a
-# program; the second is spared, as forbidding it would shift every draw after a chord and so change older replays.
-_MOST_CHORDS = 2
+PITCH_TYPES = frozenset({"Pitch", "PitchDrum"})
+ON_TYPES = frozenset({"NoteOn", "DrumOn"})
+OFF_TYPES = frozenset({"NoteOff", "DrumOff"})
+STRIKES = PITCH_TYPES | ON_TYPES
+DRUM_TYPES = frozenset({"PitchDrum", "DrumOn", "DrumOff"})
+DRUMS = -1
+PITCHES = 128
 
-
-@dataclass(frozen=True)
-class Controls:
-    """What a caller fixes beside the law. None leaves it to the model.
-
-    metre: the only time signature, as "4/4". keep_tempo: no further tempo tokens. programs: the only ones
-    allowed (-1 drums). one_voice: no note begins before the last one ends. every_bar: no rest may pass a bar line
-    and no bar stays empty, so that every bar has its Bar token and a note. pitch_range: lowest and highest pitch;
-    program_ranges: the same for single programs, instead of pitch_range. Neither binds drums, nor a program of whose
-    range the tokenizer knows no pitch.
-    """
-
-    metre: str | None = None
-    keep_tempo: bool = False
-    programs: tuple[int, ...] | None = None
-    one_voice: bool = False
-    every_bar: bool = False
-    pitch_range: tuple[int, int] | None = None
-    program_ranges: Mapping[int, tuple[int, int]] = field(default_factory=dict)
-
-    def range_of(self, program: int) -> tuple[int, int] | None:
-        """The pitches that bind a program; None for any."""
-        return None if program == _DRUMS else self.program_ranges.get(program, self.pitch_range)
-
-
-class Grammar:
-    """The tables of one tokenizer, shared by all its walks."""
-
-    def __init__(self, tokenizer: Tokenizer):
-        self.tokenizer = tokenizer
-        types = np.array(tokenizer.types)
-        self.of_type = {name: np.flatnonzero(types == name) for name in dict.fromkeys(tokenizer.types)}
-        self.values = [token.split("_", 1)[1] for token in tokenizer.tokens]
-        self.numbers = {
-            name: np.array([int(self.values[i]) for i in ids])
-            for name, ids in self.of_type.items()
-            if name in {"Position", "Program", "Pitch", "PitchDrum"}
-        }
-        self.successors = {name: self._successors(name) for name in self.of_type}
-
-    def _successors(self, name: str) -> np.ndarray:
-        """(V,) bool: what MidiTok's type graph lets follow, less what its encoder never writes."""
-        graph = self.tokenizer.miditok.tokens_types_graph
-        following = {other.split("_")[0] for other in graph.get(name, set())} - {"PAD", "BOS", "EOS"}
-        if name == "BOS":
-            following = {"Bar"}
-        elif name == "TimeSig":
-            following &= {"Bar", "Position", "Rest"}
-        elif name == "Rest":
-            following = following & {"Bar", "Position", "Rest"} | {"TimeSig"} & self.of_type.keys()
-        elif name == "Tempo":
-            following -= {"TimeSig"}  # it would change the metre in the middle of a bar
-        elif name == "Chord":
-            following = {"Program"}
-        if name in {"Duration", "TimeSig", "Bar"}:
-            following |= {"EOS"}
-        allowed = np.zeros(self.tokenizer.vocab_size, dtype=bool)
-        for other in following:
-            allowed[self.of_type.get(other, np.zeros(0, int))] = True
-        return allowed
+# How an id moves time: not at all, from here, from the end of what sounds, or to the next bar line.
+STAYS, SHIFTS, RESTS, OPENS = range(4)
+_HEAD = frozenset({"Bar", "TimeSig", "Position", "Rest", "TimeShift"})
+# Contexts are types, and these: what a MicroTiming belongs to, a TimeShift within a note of PerTok, MMM's track tokens.
+TIMED, SHIFTED = "~", ">"
+TRACK_START, TRACK_END = "Track_Start", "Track_End"
 
 
 @dataclass
-class Walk:
-    """One row's place in the music. Ticks are those of the decoded Score, `Tokenizer.miditok.time_division`."""
+class _Part:
+    """What one id does, gathered while its tokens are read."""
 
-    grammar: Grammar
-    controls: Controls = field(default_factory=Controls)
-    type: str = "BOS"
-    bar: int = -1
-    bar_tick: int = 0
-    tick: int = 0
-    notes: int = 0
+    kind: int = STAYS
+    moves: list[int] = field(default_factory=list)  # base tokens of TimeShift, Rest and Bar, in order
+    bars: int = 0
+    metre: int = -1  # the base token of its last TimeSig
+    first_metre_at_bar_line: bool = False  # a TimeSig that no Bar of this id stands before
+    position: int = -1  # the base token of its Position
+    lawful: bool = True
 
-    def __post_init__(self) -> None:
-        self._metre(4, 4)
-        self._bar_at_metre, self._tick_at_metre = 0, 0
-        self._program = 0
-        self._note_end = 0
-        self._sounding_at = -1
-        self._chords: Counter[tuple[int, int]] = Counter()  # chord tokens by program and tick
-        self._notes_at_bar = 0
-        self._pitch = 0
-        self._until: dict[tuple[int, int], int] = {}  # end tick of the latest note per program and pitch
-        self._tempo = (0, 0.0, DEFAULT_TEMPO_BPM)  # since which tick, at how many seconds, beats per minute
-        self._pitches = self._free_pitches()
-        self._fewest = min((len(pitches) for pitches in self._pitches.values()), default=0)
 
-    def _free_pitches(self) -> dict[int, np.ndarray]:
-        """The pitches that the controls leave to each program that may play and that they bind."""
-        known = self.grammar.numbers.get("Pitch", np.zeros(0, int))
-        found = {}
-        for program in self.grammar.numbers["Program"].tolist():
-            bounds = self.controls.range_of(program)
-            if bounds is not None:
-                inside = known[(known >= bounds[0]) & (known <= bounds[1])]
-                if len(inside):
-                    found[program] = inside
-        return found
+class Grammar:
+    """The tables of one tokenizer.
 
-    def _busy_until(self) -> dict[int, int]:
-        """The tick at which a pitch comes free again, for each program that sounds all the pitches left to it."""
-        if len(self._until) < self._fewest or not self._pitches:
-            return {}
-        ends = Counter(program for (program, _), end in self._until.items() if end > self.tick)
-        return {
-            program: min(self._until[program, int(pitch)] for pitch in self._pitches[program])
-            for program, count in ends.items()
-            if program in self._pitches
-            and count >= len(self._pitches[program])
-            and all(self._until.get((program, int(pitch)), 0) > self.tick for pitch in self._pitches[program])
+    follow: for each context, what may come: (V,) bool. movers: ids that move time or change the metre; with `kind`,
+    `offset` (M, movers) ticks in each metre, `bars` that are opened, `metre` after (-1: as before), `position` (M,
+    movers) ticks in the bar, -1 for none, `at_bar_line`: whether it is lawful there alone. moves, strikes, promises:
+    contexts in which a mover, a note, or what obliges to one may come. notes: `note_id`,
+    `note_slot` (0: the program that the row has), `note_pitch`, `note_drum`, `note_shift` (ticks of its MicroTiming),
+    `note_freed` (-1: the id itself ends that pitch before, a slot: if the row is on it); offs: the same of NoteOffs. need: how many notes an id
+    strikes or obliges the row to strike at its tick. open_slot: the slot whose program an id ends with (0: another end).
+    """
+
+    def __init__(self, tokenizer: Tokenizer):
+        if tokenizer.without_grammar is not None:
+            raise ValueError(tokenizer.without_grammar)
+        self.tokenizer = tokenizer
+        inner = tokenizer.miditok
+        self.places = Places(inner)
+        self.of_type = {
+            name: np.flatnonzero(np.array(tokenizer.types) == name) for name in dict.fromkeys(tokenizer.types)
         }
+        self.values = [token.split("_", 1)[1] for token in tokenizer.tokens]
+        self.parts = [tokenizer.to_base_ids([i]).tolist() for i in range(tokenizer.vocab_size)]
+        self.slots = {program: 1 + index for index, program in enumerate(sorted(inner.config.programs))}
+        self.programs = {slot: program for program, slot in self.slots.items()}
+        self.has_bars = "Bar" in self.of_type
+        self.by_track = tokenizer.scheme == "MMM"
+        self.note_on_off = bool(inner._note_on_off)
+        self.has_velocities = "Velocity" in self.of_type
+        self.drum_types = bool(DRUM_TYPES & self.of_type.keys())
+        self.drum_slot = self.slots.get(DRUMS, -1)
+        self.bar_ticks = np.array(self.places.bar_ticks)
+        self.bars_by_token = tokenizer.scheme == "PerTok"
+        self.track_ends = np.flatnonzero(np.array(tokenizer.tokens) == TRACK_END)
+        self.successors = _successors(tokenizer)
+        self._contexts()
+        self._notes()
+        self._movers()
 
-    def _metre(self, numerator: int, denominator: int) -> None:
-        inner = self.grammar.tokenizer.miditok
-        self.metre = (numerator, denominator)
-        self.ticks_per_bar = inner.time_division * 4 * numerator // denominator
-        self._ticks_per_beat = inner._tpb_per_ts[denominator]
-        self._ticks_per_position = self._ticks_per_beat // inner.config.max_num_pos_per_beat
+    # --- contexts ---
 
-    def seconds_at(self, tick: int) -> float:
-        """Seconds from the start at `tick`, which lies after the last tempo token."""
-        since, elapsed, bpm = self._tempo
-        return elapsed + (tick - since) * 60.0 / (bpm * self.grammar.tokenizer.miditok.time_division)
+    def context_after(self, context: str, token: int) -> str:
+        """The context that a base token leads to."""
+        type_ = self.tokenizer.types[token]
+        if type_ == "MicroTiming":
+            return context + TIMED
+        if type_ == "Track":
+            return self.tokenizer.tokens[token]
+        if type_ in {"TimeShift", "Position"} and context.startswith("Program"):
+            return "Program" + TIMED + SHIFTED
+        return type_
 
-    def after(self, token: int) -> tuple[int, int]:
-        """The bar and tick at which the row would be after a time token (Bar, Position or Rest)."""
-        type_, value = self.grammar.tokenizer.types[token], self.grammar.values[token]
-        if type_ == "Bar":
-            return self.bar + 1, (self.bar_tick + self.ticks_per_bar if self.bar >= 0 else self.tick)
-        if type_ == "Rest":
-            tick = max(self._note_end, self.tick)
-            tick += self.grammar.tokenizer.miditok._tpb_rests_to_ticks[self._ticks_per_beat][value]
-            bar = self._bar_at_metre + (tick - self._tick_at_metre) // self.ticks_per_bar
-            return max(bar, self.bar, 0), tick
-        if type_ == "Position":
-            return max(self.bar, 0), self.bar_tick + int(value) * self._ticks_per_position
-        return self.bar, self.tick
+    def _contexts(self) -> None:
+        names = ["BOS"]
+        for name in names:
+            for token in self._representatives():
+                if self._kind_of(token) in self.successors.get(name, ()):
+                    after = self.context_after(name, token)
+                    if after not in names:
+                        names.append(after)
+        self.contexts = names
+        self.follow: dict[str, np.ndarray] = {}
+        for name in names:
+            allowed = np.zeros(self.tokenizer.vocab_size, dtype=bool)
+            for index, part in enumerate(self.parts):
+                context = name
+                for token in part:
+                    if self._kind_of(token) not in self.successors.get(context, ()):
+                        break
+                    context = self.context_after(context, token)
+                else:
+                    allowed[index] = True
+            self.follow[name] = allowed
 
-    def step(self, token: int) -> None:
-        """Move over `token`, lawful or not, as MidiTok's decoder does."""
-        type_, value = self.grammar.tokenizer.types[token], self.grammar.values[token]
-        if type_ in {"Bar", "Rest", "Position"}:
-            bar, tick = self.after(token)
+    def _kind_of(self, token: int) -> str:
+        type_ = self.tokenizer.types[token]
+        return self.tokenizer.tokens[token] if type_ == "Track" else type_
+
+    def _representatives(self) -> list[int]:
+        """One base token of each type."""
+        found: dict[str, int] = {}
+        for token in range(self.tokenizer.base_vocab_size):
+            found.setdefault(self._kind_of(token), token)
+        return list(found.values())
+
+    def obliges(self, context: str) -> bool:
+        """Whether a note must follow at this very tick."""
+        if context in {"Program", "Chord"} or context.startswith("Program" + TIMED) or context == "Chord" + TIMED:
+            return not self.by_track or context != "Program"
+        return context == "Position" or (context == "TimeShift" and self.tokenizer.scheme in {"Structured", "PerTok"})
+
+    # --- what ids strike and end ---
+
+    def _notes(self) -> None:
+        types, tokens = self.tokenizer.types, self.tokenizer.tokens
+        notes: list[tuple[int, int, int, bool, int, int]] = []
+        offs: list[tuple[int, int, int, bool]] = []
+        chords: list[tuple[int, int]] = []
+        size = self.tokenizer.vocab_size
+        self.need = np.zeros(size, dtype=np.int64)
+        self.open_slot = np.zeros(size, dtype=np.int64)
+        self.first_shift = np.zeros(size, dtype=np.int64)
+        self.has_tempo = np.zeros(size, dtype=bool)
+        self.pairs: list[tuple[int, int]] = []  # ids that strike a pitch on the row's program and on a named one
+        for index, part in enumerate(self.parts):
+            slot, struck, ended = 0, set[tuple[int, int]](), set[tuple[int, int]]()
+            for place, token in enumerate(part):
+                type_ = types[token]
+                value = tokens[token].split("_", 1)[1]
+                key = (slot, int(value)) if type_ in STRIKES | OFF_TYPES else (0, 0)
+                if type_ == "Program":
+                    slot = self.slots[int(value)]
+                elif type_ == "Chord":
+                    chords.append((index, slot))
+                elif type_ == "Tempo":
+                    self.has_tempo[index] = True
+                elif type_ in STRIKES:
+                    following = part[place + 1] if place + 1 < len(part) else -1
+                    timed = following >= 0 and types[following] == "MicroTiming"
+                    shift = int(self.values[following]) if timed else 0
+                    # -1: ended before whatever the row's program is; a slot: if that is the row's program.
+                    others = [other for other, pitch in ended if pitch == key[1] and 0 in (other, slot)]
+                    freed = -1 if key in ended else max(slot, *others, 0) if others else 0
+                    notes.append((index, *key, type_ in DRUM_TYPES, shift, freed))
+                    self.need[index] += 1
+                    if key in struck:
+                        self._forbid(index)
+                    self.pairs += [(index, other) for other, pitch in struck if pitch == key[1] and 0 in (other, slot)]
+                    self.pairs += [(index, slot)] * any(pitch == key[1] and not other for other, pitch in struck)
+                    struck.add(key)
+                elif type_ in OFF_TYPES:
+                    offs.append((index, *key, type_ in DRUM_TYPES))
+                    if key in struck or key in ended:
+                        self._forbid(index)
+                    ended.add(key)
+                elif type_ == "MicroTiming" and place == 0:
+                    self.first_shift[index] = int(value)
+            last = types[part[-1]]
+            context = TIMED if last == "MicroTiming" else last
+            if context == TIMED and len(part) > 1:
+                context = types[part[-2]] + TIMED
+            if self.obliges(context):
+                self.need[index] += 1
+            if last == "Program" or context == "Program" + TIMED:
+                self.open_slot[index] = slot
+        columns = np.array(notes, dtype=np.int64).reshape(-1, 6).T
+        self.note_id, self.note_slot, self.note_pitch, drum, self.note_shift, freed = columns
+        self.note_drum, self.note_freed = drum.astype(bool), freed
+        self.off_id, self.off_slot, self.off_pitch, drum = np.array(offs, dtype=np.int64).reshape(-1, 4).T
+        self.off_drum = drum.astype(bool)
+        self.chord_id, self.chord_slot = np.array(chords, dtype=np.int64).reshape(-1, 2).T
+
+    def _forbid(self, index: int) -> None:
+        for allowed in self.follow.values():
+            allowed[index] = False
+
+    # --- how ids move ---
+
+    def _movers(self) -> None:
+        places, movers = self.places, []
+        # Structured writes a TimeShift of nothing between the notes of a chord.
+        self.still = {int(i) for i in self.of_type.get("TimeShift", ()) if not places.ticks_of(int(i), 0)}
+        for index, part in enumerate(self.parts):
+            moved = self._head(part)
+            if not moved.lawful:
+                self._forbid(index)
+            elif moved.kind != STAYS or moved.metre >= 0 or moved.position >= 0:
+                movers.append((index, moved))
+        metres = len(places.bar_ticks)
+        self.movers = np.array([index for index, _ in movers], dtype=np.int64)
+        self.kind = np.array([moved.kind for _, moved in movers], dtype=np.int64)
+        self.bars = np.array([moved.bars for _, moved in movers], dtype=np.int64)
+        self.metre = np.array(
+            [-1 if moved.metre < 0 else places.metre_of(moved.metre) for _, moved in movers], dtype=np.int64
+        )
+        self.at_bar_line = np.array([moved.first_metre_at_bar_line for _, moved in movers], dtype=bool)
+        self.offset = np.zeros((metres, len(movers)), dtype=np.int64)
+        self.position = np.full((metres, len(movers)), -1, dtype=np.int64)
+        for column, (index, moved) in enumerate(movers):
+            for metre in range(metres):
+                self.offset[metre, column] = self._offset(self.parts[index], moved, metre)
+                if moved.position >= 0:
+                    last = metre if self.metre[column] < 0 else self.metre[column]
+                    self.position[metre, column] = places.ticks_of(moved.position, last)
+        last = self.bar_ticks[np.where(self.metre < 0, np.arange(metres)[:, None], self.metre)]
+        self.moving_notes = bool(np.isin(self.note_id, self.movers).any())
+        self.placed, self.in_bar, self.opens = self.position >= 0, self.position < last, self.kind == OPENS
+        self.moves = {name: bool(allowed[self.movers].any()) for name, allowed in self.follow.items()}
+        told = np.concatenate([self.note_id, self.off_id, self.chord_id])
+        self.strikes = {name: bool(allowed[told].any()) for name, allowed in self.follow.items()}
+        promises = (self.need > 0) | (self.open_slot > 0)
+        self.promises = {name: bool((allowed & promises).any()) for name, allowed in self.follow.items()}
+        self.dynamic = {name for name in self.contexts if self.moves[name] or self.strikes[name] or self.promises[name]}
+        if "MicroTiming" in self.of_type:
+            self.dynamic |= PITCH_TYPES & self.of_type.keys()
+
+    def _head(self, part: list[int]) -> _Part:
+        """How an id moves: all of it stands in its first tokens, since byte pairs keep within onset groups."""
+        types, moved, in_head = self.tokenizer.types, _Part(), True
+        for token in part:
+            type_ = types[token]
+            if type_ not in _HEAD or token in self.still:
+                in_head = False
+                continue
+            if not in_head or moved.position >= 0:
+                moved.lawful = False
             if type_ == "Bar":
-                self.bar_tick, self._notes_at_bar = tick, self.notes
-            elif type_ == "Rest" and bar > self.bar:
-                self.bar_tick += (bar - max(self.bar, 0)) * self.ticks_per_bar
-            self.bar, self.tick = bar, tick
-        elif type_ == "TimeSig":
-            numerator, denominator = map(int, value.split("/"))
-            if (numerator, denominator) != self.metre:
-                self._tick_at_metre, self._bar_at_metre = self.bar_tick, self.bar
-                self._metre(numerator, denominator)
-        elif type_ == "Tempo":
-            self._tempo = (self.tick, self.seconds_at(self.tick), float(value))
-            self._note_end = max(self._note_end, self.tick)
-        elif type_ == "Program":
-            self._program = int(value)
-        elif type_ == "Chord":
-            self._chords[self._program, self.tick] += 1
-        elif type_ in NOTE_TYPES:
-            self._sounding_at, self._pitch = self.tick, int(value)
-        elif type_ == "Duration":
-            inner = self.grammar.tokenizer.miditok
-            duration = inner._tpb_tokens_to_ticks[self._ticks_per_beat][value]
-            end = self.tick + int(duration)
-            self._note_end = max(self._note_end, end)
-            self._until[self._program, self._pitch] = max(end, self._until.get((self._program, self._pitch), 0))
-            self.notes += 1
-        self.type = type_
+                moved.lawful &= moved.kind in (STAYS, OPENS)
+                moved.kind, moved.bars = OPENS, moved.bars + 1
+            elif type_ == "TimeSig":
+                moved.first_metre_at_bar_line |= moved.kind != OPENS
+                moved.metre = token
+            elif type_ == "Position":
+                moved.position = token
+            else:
+                rest = type_ == "Rest" and not self.note_on_off
+                moved.lawful &= moved.metre < 0 and moved.kind in (STAYS, RESTS if rest else SHIFTS)
+                moved.kind = RESTS if rest else SHIFTS
+                moved.moves.append(token)
+        return moved
 
-    @property
-    def between_notes(self) -> bool:
-        """Whether the row could end here without an unfinished note."""
-        return self.type in {"Duration", "TimeSig", "BOS"}
+    def _offset(self, part: list[int], moved: _Part, metre: int) -> int:
+        """Ticks from where the kind says: of shifts and rests in `metre`, or of the bars between two Bar tokens."""
+        if moved.kind != OPENS:
+            return sum(self.places.ticks_of(token, metre) for token in moved.moves)
+        ticks, seen = 0, 0
+        for token in part:
+            if self.tokenizer.types[token] == "Bar":
+                ticks += self.places.bar_ticks[metre] if seen else 0
+                seen += 1
+            elif self.tokenizer.types[token] == "TimeSig":
+                metre = self.places.metre_of(token)
+        return ticks
 
-    @property
-    def bar_sounds(self) -> bool:
-        """Whether any note sounds in the bar that is open."""
-        return max(self._until.values(), default=0) > self.bar_tick
 
-    def allowed(self) -> np.ndarray:
-        """(V,) bool of the lawful next tokens under the controls; never all False."""
-        grammar, controls = self.grammar, self.controls
-        mask = grammar.successors[self.type].copy()
-        of_type, numbers = grammar.of_type, grammar.numbers
-        positions = of_type["Position"]
-        ticks = numbers["Position"] * self._ticks_per_position
-        earliest = self.tick - self.bar_tick + (self.type not in {"Bar", "TimeSig", "Rest"})
-        if controls.one_voice:
-            earliest = max(earliest, self._note_end - self.bar_tick)
-        busy = self._busy_until()
-        if busy:
-            mask[of_type["Program"][np.isin(numbers["Program"], list(busy))]] = False
-            playing = controls.programs if controls.programs is not None else numbers["Program"].tolist()
-            if all(program in busy for program in playing):
-                earliest = max(earliest, min(busy[program] for program in playing) - self.bar_tick)
-        mask[positions] &= (ticks >= earliest) & (ticks < self.ticks_per_bar)
-        if self.type == "Rest" and self.tick != self.bar_tick:
-            mask[of_type.get("TimeSig", [])] = False  # a metre changes at a bar line; a rest may have swallowed its Bar
-        if self.type == "Program":
-            drums = self._program == _DRUMS
-            for name in NOTE_TYPES & of_type.keys():
-                if "PitchDrum" in of_type and (name == "PitchDrum") != drums:
-                    mask[of_type[name]] = False
-            if drums or self._chords[self._program, self.tick] >= _MOST_CHORDS:
-                mask[of_type.get("Chord", [])] = False
-            taken = [
-                pitch for (program, pitch), end in self._until.items() if program == self._program and end > self.tick
-            ]
-            for name in NOTE_TYPES & of_type.keys():
-                mask[of_type[name][np.isin(numbers[name], taken)]] = False
-            if self._program in self._pitches:
-                mask[of_type["Pitch"][~np.isin(numbers["Pitch"], self._pitches[self._program])]] = False
-        if controls.one_voice and self._sounding_at == self.tick and self.type in {"Duration", "Position", "Tempo"}:
-            mask[of_type["Program"]] = False
-        self._apply(controls, mask)
-        if not mask.any():
-            # Only a row that cannot go on lawfully is ended: at a bar line there is always a way.
-            mask[of_type["Bar"] if self.between_notes else [self.grammar.tokenizer.eos_id]] = True
-        return mask
+def _successors(tokenizer: Tokenizer) -> dict[str, set[str]]:
+    """Context -> the kinds of token that may come: MidiTok's graph, less what its encoder never writes."""
+    kinds = {token if type_ == "Track" else type_ for token, type_ in zip(tokenizer.tokens, tokenizer.types)}
+    scheme = tokenizer.scheme
+    base = getattr(tokenizer.miditok, "base_tokenizer", tokenizer.miditok)
+    written = type(base).__name__
+    if written == "PerTok":
+        found = _per_tok(kinds)
+    else:
+        graph = base.tokens_types_graph
+        found = {name: {other.split("_")[0] for other in following} for name, following in graph.items()}
+        found = {name: following & kinds - {"PAD", "BOS", "EOS", "Track"} for name, following in found.items()}
+        for name in found:
+            # A note and a chord have their program before them, or in MMM the track's.
+            if scheme != "MMM" and name != "Program":
+                found[name] -= STRIKES | OFF_TYPES | {"Chord"}
+        if scheme == "MMM":
+            for name in found:
+                found[name] -= {"Program"}
+        elif "Chord" in kinds:
+            found["Chord"] = {"Program"}
+        if written == "REMI":
+            if "TimeSig" in kinds:
+                found["TimeSig"] &= {"Bar", "Position", "Rest"}
+            if "Rest" in kinds:
+                found["Rest"] = found["Rest"] & {"Bar", "Position", "Rest"} | {"TimeSig"} & kinds
+            if "Tempo" in kinds:
+                found["Tempo"] -= {"TimeSig"}  # it would change the metre in the middle of a bar
+            found["BOS"] = {"Bar"}
+        elif written == "Structured":
+            found["BOS"] = {"TimeShift"}
+        else:
+            found["BOS"] = {"TimeSig"} & kinds or {"Tempo", "Program", "Rest", "TimeShift"} & kinds
+    ends = {"Duration"} if "Duration" in kinds else ({"Velocity"} if "Velocity" in kinds else set(STRIKES))
+    if base._note_on_off:
+        ends = set(OFF_TYPES) | {"Velocity"}
+    ends |= {"TimeSig", "Bar"} if written in {"REMI", "PerTok"} else set()
+    if scheme == "MMM":
+        first = found["BOS"]
+        found["BOS"], found[TRACK_START], found["Program"] = {TRACK_START}, {"Program"}, first
+        found[TRACK_END] = {TRACK_START, "EOS"}
+        for name in {*ends, "Tempo"} & found.keys():
+            found[name] = found[name] | {TRACK_END}
+    else:
+        for name in ends & found.keys():
+            found[name] = found[name] | {"EOS"}
+    return found
 
-    def _apply(self, controls: Controls, mask: np.ndarray) -> None:
-        of_type = self.grammar.of_type
-        if controls.metre is not None and mask[of_type["TimeSig"]].any():
-            wanted = [i for i in of_type["TimeSig"] if self.grammar.values[i] == controls.metre]
-            mask[of_type["TimeSig"]] = False
-            mask[wanted] = True
-        if controls.keep_tempo:
-            mask[of_type.get("Tempo", [])] = False
-        if controls.programs is not None:
-            mask[of_type["Program"][~np.isin(self.grammar.numbers["Program"], controls.programs)]] = False
-        if controls.every_bar:
-            if self.notes == self._notes_at_bar and self.bar >= 0:
-                mask[of_type["Bar"]] = mask[of_type["EOS"]] = False
-            for token in of_type.get("Rest", []):
-                if mask[token] and self.after(int(token))[0] > self.bar:
-                    mask[token] = False
+
+def _per_tok(kinds: Iterable[str]) -> dict[str, set[str]]:
+    """The order of Lemonaide's PerTok as MidiTok's encoder writes it: it gives no graph.
+
+    A MicroTiming follows each Program, Chord and pitch; a note that lies between two steps of the grid may have a
+    second TimeShift after its Program.
+    """
+    kinds = set(kinds)
+    step = {"TimeShift", "Position"} & kinds
+    timed = TIMED if "MicroTiming" in kinds else ""
+    follow: dict[str, set[str]] = {
+        "BOS": {"Bar", "Program"} | step,
+        "Bar": {"Bar", "Program"} | step,
+        **dict.fromkeys(sorted(step), {"Program"}),
+        "Program" + timed: (PITCH_TYPES | {"Chord"} | step),
+        "Program" + TIMED + SHIFTED: set(PITCH_TYPES),
+        "Chord" + timed: {"Program"},
+    }
+    if timed:
+        follow |= {name: {"MicroTiming"} for name in ("Program", "Chord", *sorted(PITCH_TYPES))}
+    onward = {"Bar", "Program"} | step
+    chain = [name for name in ("Velocity", "Duration") if name in kinds]
+    for name, following in zip(chain, [*({other} for other in chain[1:]), onward], strict=True):
+        follow[name] = following
+    for name in PITCH_TYPES:
+        follow[name + timed] = {chain[0]} if chain else onward
+    return {name: set(following) & kinds for name, following in follow.items()}

@@ -65,9 +65,9 @@ class VoiceGrid(Tokenizer):
         return [f"{name}_None" for name in SPECIAL_TOKENS]
 
     @property
-    def has_grammar(self) -> bool:
-        """Nothing but the end could come at the wrong place."""
-        return False
+    def without_grammar(self) -> str | None:
+        """It has one: tokens/grid_walk.py."""
+        return None
 
     @property
     def is_fast(self) -> bool:
@@ -153,6 +153,10 @@ class VoiceGrid(Tokenizer):
             group_opens_bar=np.isin(group_ticks, bars),
             notes=int(notes_before[-1]),
         )
+
+    def silence(self, steps: int) -> list[int]:
+        """The ids of so many silent steps."""
+        return [_SILENCE] * (VOICES * steps)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> Score:
         """The Score of ids, special tokens skipped; voices that the last step does not name are silent in it."""

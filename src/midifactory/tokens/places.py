@@ -103,15 +103,31 @@ class Places:
                 self._actions[index] = Places._other  # the decoder passes over bar ends and numbered bars,
             elif name in {"Pitch", "PitchDrum"} and not lowest <= int(value) <= highest:
                 self._actions[index] = Places._other  # and over such pitches
-        self._lengths = [compute_ticks_per_bar(TimeSignature(0, *metre), ticks_per_quarter) for metre in metres]
+        self.metre_names = [f"{numerator}/{denominator}" for numerator, denominator in metres]
+        self.bar_ticks = [compute_ticks_per_bar(TimeSignature(0, *metre), ticks_per_quarter) for metre in metres]
+        self.ticks_per_quarter = ticks_per_quarter
         self._ticks = [[_ticks(inner, metre[1], *word) for word in words] for metre in metres]
         self._has_velocities = config.use_velocities
-        self._last_position = min(max(self._lengths) // self._ticks_per_position, _MOST_POSITIONS) - 1
+        self._last_position = min(max(self.bar_ticks) // self._ticks_per_position, _MOST_POSITIONS) - 1
         self.sizes = (len(names), _BARS, self._last_position + 2, 1 + len(voices))
 
     def start(self) -> Place:
         """A row that has read nothing."""
         return Place(bar=-1 if self._has_bars else 0)
+
+    def advance(self, token: int, state: Place) -> None:
+        """Move a row's state over one base token."""
+        action = self._actions[token]
+        if action is not None:
+            action(self, state, token)
+
+    def ticks_of(self, token: int, metre: int) -> int:
+        """How far a base token moves time or lets a note last in the metre of that number; a Position's distance."""
+        return self._ticks[metre][token]
+
+    def metre_of(self, token: int) -> int:
+        """The number of the metre that a TimeSig token names; `bar_ticks` has the length of its bars."""
+        return self._values[token]
 
     def read(self, ids: Tensor, states: list[Place]) -> Tensor:
         """ids (B, T) on the CPU, after what `states` have read -> (B, T, F) int64; the states are moved on.
@@ -165,7 +181,7 @@ class Places:
     def _bar(self, state: Place, token: int) -> None:
         state.bar += 1
         if state.bar > 0:
-            state.tick = state.bar_tick + self._lengths[state.metre]
+            state.tick = state.bar_tick + self.bar_ticks[state.metre]
         state.bar_tick, state.known = state.tick, True
         self._stand(state)
 
@@ -179,7 +195,7 @@ class Places:
 
     def _shift(self, state: Place, token: int) -> None:
         state.tick += self._ticks[state.metre][token]
-        length = self._lengths[state.metre]
+        length = self.bar_ticks[state.metre]
         bar = state.bar_at_metre + (state.tick - state.tick_at_metre) // length
         if bar > state.bar:
             state.bar_tick += (bar - max(state.bar, 0)) * length
@@ -250,7 +266,7 @@ _ACTIONS: dict[str, dict[str, _Action]] = {
 def _ticks(inner: Any, denominator: int, type_: str, value: str) -> int:
     """How far a token moves the decoder or lets a note last, in a metre of that denominator; a Position's distance."""
     if isinstance(inner, PerTok):
-        if type_ == "TimeShift":
+        if type_ in {"TimeShift", "Duration"}:
             return inner._convert_durations_to_ticks(value)
         return int(value) if type_ == "Position" else 0
     per_beat = inner._tpb_per_ts[denominator]

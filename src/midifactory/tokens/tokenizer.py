@@ -32,6 +32,11 @@ SCHEMES = ("REMI", "TSD", "MIDILike", "Structured", "PerTok", "MMM")
 SPECIAL_TOKENS = ("PAD", "BOS", "EOS")
 NOTE_TYPES = frozenset({"Pitch", "PitchDrum"})
 ONSET_TYPES = NOTE_TYPES | {"NoteOn", "DrumOn", "PitchIntervalTime", "PitchIntervalChord"}
+# What tokens/grammar.py has rules for: not pedals, pitch bends, keys, or pitches told as intervals.
+_LAWFUL_TYPES = ONSET_TYPES - {"PitchIntervalTime", "PitchIntervalChord"} | {
+    *("PAD", "BOS", "EOS", "Track", "Bar", "Position", "TimeShift", "Rest", "TimeSig", "Tempo"),
+    *("Program", "Chord", "NoteOff", "DrumOff", "Velocity", "Duration", "MicroTiming"),
+}
 _TIME_TYPES = frozenset({"Bar", "Position", "Rest", "TimeShift"})
 # A time token right after one of these belongs to the group that one opened.
 _OPENING_TYPES = frozenset({"BOS", "Bar", "TimeSig", "Position", "Rest", "TimeShift"})
@@ -170,9 +175,21 @@ class Tokenizer:
         return list(self.miditok.special_tokens)
 
     @property
+    def without_grammar(self) -> str | None:
+        """Why tokens/grammar.py cannot say what may follow what; None where it can, as for all of conf/tokenizer."""
+        unknown = sorted(set(self.types) - _LAWFUL_TYPES)
+        if unknown:
+            return f"its tokens of type {unknown[0]} have no grammar"
+        if {*self.miditok.config.programs} - {*self.miditok.config.use_note_duration_programs}:
+            return "notes of some of its programs have no length"
+        if self.scheme == "MMM" and type(self.miditok.base_tokenizer).__name__ != "REMI":
+            return "MMM has a grammar over REMI alone"
+        return None
+
+    @property
     def has_grammar(self) -> bool:
-        """Whether tokens/grammar.py knows what may follow what: in REMI, where every pitch is a token of its own."""
-        return self.scheme == "REMI" and self._bpe is None and not self.miditok.config.use_pitch_intervals
+        """Whether tokens/grammar.py knows what may follow what."""
+        return self.without_grammar is None
 
     @property
     def is_fast(self) -> bool:

@@ -1,0 +1,140 @@
+"""The walk over a grid of voices: every voice speaks at every step, so all that can go wrong are ranges and the end.
+
+Legend: V ids, S steps.
+"""
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+
+from midifactory.errors import UserError
+from midifactory.music.chorales import PROGRAMS, TEMPO_BPM, VELOCITY
+from midifactory.tokens.grid import STEPS_PER_BEAT, VOICES, VoiceGrid
+from midifactory.tokens.grammar import Grammar
+from midifactory.tokens.tokenizer import Tokenizer
+from midifactory.tokens.walk import Bounds, Controls, Struck, Walk, Walker
+
+_BAR_STEPS = 4 * STEPS_PER_BEAT  # a grid tells no metre: its Scores are in 4/4
+
+
+class GridWalk:
+    """Implements walk.Walker. A tick is a step. Raises UserError for controls that a grid has no tokens for.
+
+    A note is finished when its voice sings another one, or none.
+    """
+
+    ticks_per_quarter = STEPS_PER_BEAT
+    bar_id = None
+    at_downbeat = True
+
+    def __init__(self, tokenizer: VoiceGrid, controls: Controls | None = None):
+        controls = controls if controls is not None else Controls()
+        for name in ("programs", "polyphony", "grid"):
+            if getattr(controls, name) is not None:
+                raise UserError(
+                    f"{name}: a voice grid has four voices at every sixteenth and no other tokens; leave it out"
+                )
+        self.tokenizer, self.controls = tokenizer, controls
+        self.finished: list[Struck] = []
+        self.notes = 0
+        self.end_bar: int | None = None
+        self.keeps_bar_lines, self.not_before = False, 0
+        self._cells = 0
+        self._held: list[tuple[int, int]] = [(-1, 0)] * VOICES  # pitch, -1 for silence, and the step since when
+        self._bpm = float(TEMPO_BPM)
+        self._allowed = self._cells_allowed()
+
+    def _cells_allowed(self) -> np.ndarray:
+        tokenizer, allowed = self.tokenizer, np.array([type_ in {"Silence", "Pitch"} for type_ in self.tokenizer.types])
+        bounds, classes = self.controls.pitch_range, self.controls.pitch_classes
+        for id_, (type_, token) in enumerate(zip(tokenizer.types, tokenizer.tokens, strict=True)):
+            if type_ == "Pitch":
+                pitch = int(token.partition("_")[2])
+                allowed[id_] &= bounds is None or bounds[0] <= pitch <= bounds[1]
+                allowed[id_] &= classes is None or pitch % 12 in classes
+        return allowed
+
+    @property
+    def tick(self) -> int:
+        """The step that is being told."""
+        return self._cells // VOICES
+
+    @property
+    def bar(self) -> int:
+        """The bar of that step."""
+        return self.tick // _BAR_STEPS
+
+    @property
+    def bar_tick(self) -> int:
+        """The first step of the bar."""
+        return self.bar * _BAR_STEPS
+
+    @property
+    def bar_ticks(self) -> int:
+        """Steps of a bar."""
+        return _BAR_STEPS
+
+    @property
+    def between_notes(self) -> bool:
+        """Whether the step that was being told is whole."""
+        return self._cells % VOICES == 0
+
+    def allowed(self) -> np.ndarray:
+        """(V,) bool: silence and the pitches within the bounds."""
+        return self._allowed
+
+    def step(self, id_: int) -> None:
+        """Move over an id."""
+        type_ = self.tokenizer.types[id_]
+        if type_ not in {"Silence", "Pitch"}:
+            return
+        voice = self.tokenizer.order[self._cells % VOICES]
+        pitch = -1 if type_ == "Silence" else int(self.tokenizer.tokens[id_].partition("_")[2])
+        last, since = self._held[voice]
+        if pitch != last:
+            if last >= 0:
+                self.notes += 1
+                self.finished.append(Struck(PROGRAMS[voice], since, last, VELOCITY, self.tick - since))
+            self._held[voice] = (pitch, self.tick)
+        self._cells += 1
+
+    def after(self, id_: int) -> tuple[int, int]:
+        """The bar and step of the cell that `id_` would be: a step is passed only by the one after it."""
+        return self.bar, self.tick
+
+    def seconds_at(self, tick: int) -> float:
+        """Seconds from the start."""
+        return tick * 60.0 / (self._bpm * STEPS_PER_BEAT)
+
+    def copy(self) -> "GridWalk":
+        """The same row, to go another way."""
+        other = copy.copy(self)
+        other.finished, other._held = [], list(self._held)
+        return other
+
+    def sounds(self, program: int, pitch: int) -> bool:
+        """Whether a voice holds that pitch."""
+        return any(voice == program and held[0] == pitch for voice, held in zip(PROGRAMS, self._held, strict=True))
+
+    def follows(self, id_: int) -> bool:
+        """Whether it is a cell."""
+        return self.tokenizer.types[id_] in {"Silence", "Pitch"}
+
+    def set_tempo(self, bpm: float) -> None:
+        """The tempo that the finished Score will have."""
+        self._bpm = bpm
+
+
+def walk_maker(tokenizer: Tokenizer, controls: Controls) -> Callable[[], Walker]:
+    """A function that starts a row under the controls, its tables made once.
+
+    Raises UserError for a tokenizer without a grammar, and for controls that contradict it or each other.
+    """
+    if isinstance(tokenizer, VoiceGrid):
+        return lambda: GridWalk(tokenizer, controls)
+    if tokenizer.without_grammar is not None:
+        raise UserError(f"{tokenizer.without_grammar}: set grammar=false")
+    grammar = Grammar(tokenizer)
+    bounds = Bounds(grammar, controls)
+    return lambda: Walk(grammar, bounds)
