@@ -22,7 +22,8 @@ from midifactory.generation.latent import (
 )
 from midifactory.generation.pieces import compose, compose_latents, opening_of_style, prompt_opening
 from midifactory.generation.sampling import Sampling
-from midifactory.generation.styles import Free, parse_wishes
+from midifactory.generation.styles import Free
+from midifactory.generation.wishes import parse_wishes
 from midifactory.models.interface import Output
 from midifactory.models.vae import VAE
 from midifactory.music.score import bar_count, bar_starts, duration_seconds, last_note_end, note_arrays

@@ -9,7 +9,7 @@ from midifactory.errors import UserError
 from midifactory.generation.guide import Length
 from midifactory.generation.pieces import compose, prompt_opening
 from midifactory.generation.sampling import Sampling
-from midifactory.generation.styles import parse_wishes
+from midifactory.generation.wishes import parse_wishes
 from midifactory.music.score import bar_count, bar_starts, duration_seconds, note_arrays, seconds_at
 
 

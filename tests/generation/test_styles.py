@@ -8,7 +8,8 @@ from midifactory.errors import UserError
 from midifactory.generation.guide import Length
 from midifactory.generation.pieces import compose, opening_of_style
 from midifactory.generation.sampling import Sampling
-from midifactory.generation.styles import Arpeggio, Chords, Free, Melody, chord_voices, parse_wishes
+from midifactory.generation.styles import Arpeggio, Chords, Free, Melody, chord_voices
+from midifactory.generation.wishes import parse_wishes
 from midifactory.music.score import Limits, bar_count, bar_starts, duration_seconds, load_score, note_arrays, save_score
 
 # Written out by hand: pitch classes from the root up.

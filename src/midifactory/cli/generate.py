@@ -19,14 +19,16 @@ from midifactory.cli.runs import checkpoint_in, newest_checkpoint
 from midifactory.errors import UserError
 from midifactory.generation.guide import Length
 from midifactory.generation.notes import compose_notes, opening_notes
-from midifactory.generation.pieces import Composition, compose, opening_of_style, prompt_opening
+from midifactory.generation.pieces import Composition, check_best_by, compose, opening_of_style, prompt_opening
 from midifactory.generation.sampling import Sampling
-from midifactory.generation.styles import Free, Style, bind_range, parse_wishes
+from midifactory.generation.styles import Free, Style
+from midifactory.generation.wishes import bind_controls, bind_range, parse_wishes
 from midifactory.models.interface import Conditions
 from midifactory.music.score import UnreadableMidi, bar_count, duration_seconds, load_score, save_score
 from midifactory.render.audio import save_wav
 from midifactory.render.pianoroll import save_pianoroll
 from midifactory.targets import load_class
+from midifactory.tokens.tokenizer import Tokenizer
 from midifactory.training.checkpoint import Trained, load_trained
 from midifactory.training.notes import TrainedNotes, holds_notes, load_trained_notes
 
@@ -35,15 +37,23 @@ DEFAULT_BARS = 8
 _SETTINGS = (
     *("style", "chords", "key", "key_strength", "tempo_bpm", "metre", "pitch_range", "bars", "seconds", "tokens"),
     *("prompt_bars", "prompt_notes", "num_samples", "seed", "temperature", "top_k", "top_p", "window", "device"),
-    *("conditions", "guidance"),
+    *("conditions", "guidance", "grammar", "instruments", "polyphony", "density", "rhythm_grid", "harmony"),
+    *("harmony_strength", "repetition_penalty", "min_p", "typical_p", "temperature_per_type", "best_of", "best_by"),
+    "at_once",
 )
 # What older replays lack: their checkpoints have no tessitura, so null binds nothing, and no conditions.
-_ADDED_SETTINGS: dict[str, Any] = {"pitch_range": None, "conditions": {}, "guidance": 1.0}
+_ADDED_SETTINGS: dict[str, Any] = {
+    **{"pitch_range": None, "conditions": {}, "guidance": 1.0, "grammar": True},
+    **dict.fromkeys(("instruments", "polyphony", "density", "rhythm_grid", "harmony", "at_once")),
+    **{"harmony_strength": 3.0, "repetition_penalty": 1.0, "min_p": 0.0, "typical_p": 1.0, "temperature_per_type": {}},
+    **{"best_of": 1, "best_by": "likelihood"},
+}
 
 _FILES = ("checkpoint", "prompt", "prompt_sha256", "checkpoint_sha256")
 # The least value of each; Sampling, Length and Engine know the limits of the others.
 _WHOLE_NUMBERS = {
-    **dict.fromkeys(("bars", "tokens", "prompt_bars", "prompt_notes", "num_samples"), 1),
+    **dict.fromkeys(("bars", "tokens", "prompt_bars", "prompt_notes", "num_samples", "polyphony", "best_of"), 1),
+    "at_once": 1,
     **dict.fromkeys(("seed", "top_k"), 0),
     "window": 2,
 }
@@ -64,7 +74,10 @@ def generate(config: DictConfig, folder: Path) -> list[Path]:
     settings, only = read_replay(Path(config.replay)) if config.replay else (read_settings(config), None)
     check_numbers(settings)
     length = Length(settings["bars"], settings["seconds"], settings["tokens"])
-    sampling = Sampling(settings["temperature"], settings["top_k"], settings["top_p"])
+    sampling = Sampling(
+        settings["temperature"], settings["top_k"], settings["top_p"], settings["min_p"], settings["typical_p"],
+        settings["temperature_per_type"] or None,
+    )  # fmt: skip
     load = load_trained_notes if holds_notes(settings["checkpoint"]) else load_trained
     trained = load(settings["checkpoint"], default_device(settings["device"], "device"))
     if settings.get("checkpoint_sha256") not in (None, trained.sha256):
@@ -91,11 +104,15 @@ def token_pieces(trained: Trained, settings: dict[str, Any], length: Length, sam
         trained.profile, settings["key"], settings["tempo_bpm"], settings["metre"], settings["chords"]
     )
     wishes = bind_range(wishes, settings["pitch_range"], trained.tokenizer)
+    wishes = bind_controls(wishes, settings, trained.tokenizer)
+    lawful = settings["grammar"] and trained.tokenizer.has_grammar
+    if not lawful:
+        refuse_controls(settings, trained.tokenizer)
     if settings["prompt"]:
-        score = read_prompt(settings)
-        opening = prompt_opening(score, trained.tokenizer, settings["prompt_bars"], settings["prompt_notes"], wishes)
+        bars, notes = settings["prompt_bars"], settings["prompt_notes"]
+        opening = prompt_opening(read_prompt(settings), trained.tokenizer, bars, notes, wishes, lawful)
     else:
-        opening = opening_of_style(build_style(settings["style"]), wishes, trained.tokenizer)
+        opening = opening_of_style(build_style(settings["style"]), wishes, trained.tokenizer, lawful)
     with tqdm(desc="compose", unit="token") as bar:
         return compose(
             trained,
@@ -107,17 +124,32 @@ def token_pieces(trained: Trained, settings: dict[str, Any], length: Length, sam
             settings["seed"],
             settings["key_strength"],
             settings["window"],
-            lambda: bar.update(settings["num_samples"]),
+            bar.update,
             conditions,
             settings["guidance"],
+            lawful,
+            settings["best_of"],
+            settings["best_by"],
+            settings["at_once"],
         )
+
+
+def refuse_controls(settings: dict[str, Any], tokenizer: Tokenizer) -> None:
+    """Raise UserError for what nobody could keep where no grammar is followed."""
+    reason = tokenizer.without_grammar or "grammar=false"
+    for name in ("instruments", "polyphony", "density", "rhythm_grid", "harmony"):
+        if settings[name] is not None:
+            raise UserError(f"{name}={settings[name]}: nothing keeps to it without a grammar ({reason}); leave it out")
+    if settings["repetition_penalty"] != 1:
+        raise UserError(f"repetition_penalty={settings['repetition_penalty']} counts notes, which needs a grammar")
 
 
 def note_pieces(
     trained: TrainedNotes, settings: dict[str, Any], length: Length, sampling: Sampling
 ) -> list[Composition]:
     """What a model of note features composes; `tokens` counts notes. Raises UserError for what only tokens can."""
-    for name in ("chords", "key", "tempo_bpm", "metre", "window", "conditions"):
+    unknown = ("chords", "key", "tempo_bpm", "metre", "window", "conditions", "instruments", "polyphony", "density")
+    for name in (*unknown, "rhythm_grid", "harmony", "temperature_per_type"):
         if settings[name]:
             raise UserError(f"{name}={settings[name]}: this model is of note features, which know none; leave it out")
     if settings["guidance"] != 1 or not isinstance(build_style(settings["style"]), Free):
@@ -166,12 +198,24 @@ def check_numbers(settings: dict[str, Any]) -> None:
         value = settings[name]
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
             raise UserError(f"{name}={value}: give a whole number of at least {least}")
-    for name in ("seconds", "temperature", "top_p", "tempo_bpm", "key_strength", "guidance"):
+    numbers = ("seconds", "temperature", "top_p", "min_p", "typical_p", "tempo_bpm", "key_strength", "guidance")
+    for name in (*numbers, "density", "rhythm_grid", "harmony_strength", "repetition_penalty"):
         value = settings[name]
         if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool)):
             raise UserError(f"{name}={value}: give a number")
     if settings["guidance"] is None or not 0 <= settings["guidance"] < math.inf:
         raise UserError(f"guidance={settings['guidance']}: give 0 or more; 1 follows the conditions as trained")
+    check_best_by(settings["best_by"])
+    if not isinstance(settings["grammar"], bool):
+        raise UserError(f"grammar={settings['grammar']}: give true, or false to see what the model does without it")
+    names = settings["instruments"]
+    if names is not None and not (
+        isinstance(names, list) and names and all(type(name) in (str, int) for name in names)
+    ):
+        raise UserError(f"instruments={names}: give names or programs, such as [piano,bass,drums]")
+    per_type = settings["temperature_per_type"]
+    if not isinstance(per_type, dict) or any(type(value) not in (int, float) for value in per_type.values()):
+        raise UserError(f"temperature_per_type={per_type}: name a type, such as temperature_per_type.Pitch=0.9")
     pitches = settings["pitch_range"]
     if pitches is not None and not (isinstance(pitches, list) and all(type(pitch) is int for pitch in pitches)):
         raise UserError(f"pitch_range={pitches}: give the lowest and the highest MIDI pitch, such as [21,108]")

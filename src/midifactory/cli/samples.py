@@ -27,7 +27,8 @@ from midifactory.generation.guide import Length
 from midifactory.generation.notes import compose_notes
 from midifactory.generation.pieces import compose, opening_of_style
 from midifactory.generation.sampling import Sampling
-from midifactory.generation.styles import Free, bind_range, parse_wishes
+from midifactory.generation.styles import Free
+from midifactory.generation.wishes import bind_range, parse_wishes
 from midifactory.models.interface import Conditions
 from midifactory.music.score import save_score
 from midifactory.render.audio import save_wav

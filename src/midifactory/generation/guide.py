@@ -96,7 +96,11 @@ class MusicGuide:
 
     def allowed(self) -> np.ndarray | None:
         """The lawful ids, less those by which the music would fall short of the bars asked."""
-        return None if self._queue else self.walk.allowed()
+        if self._queue:
+            return None
+        if self._end_seconds is not None:
+            self.walk.end_tick = self.walk.tick_at(self._end_seconds)
+        return self.walk.allowed()
 
     def bias(self) -> np.ndarray | None:
         """What is wished."""

@@ -16,7 +16,7 @@ from midifactory.errors import UserError
 from midifactory.generation.engine import Engine, Row
 from midifactory.generation.guide import MusicGuide
 from midifactory.generation.sampling import Sampling
-from midifactory.models.interface import Conditions, SequenceModel
+from midifactory.models.interface import SequenceModel
 from midifactory.models.vae import VAE
 from midifactory.tokens.grammar import RESTS
 from midifactory.tokens.tokenizer import Tokenizer
@@ -36,7 +36,7 @@ def require_latent(model: SequenceModel, command: str) -> VAE:
 
 
 def takes_segments(tokenizer: Tokenizer) -> bool:
-    """Whether a piece can be spliced of segments that are decoded each by itself: where each bar has a token of its own."""
+    """Whether pieces can be spliced of segments decoded each by itself: where every bar has a token of its own."""
     plain = tokenizer.vocab_size == tokenizer.base_vocab_size
     return tokenizer.scheme == "REMI" and plain and tokenizer.has_grammar
 

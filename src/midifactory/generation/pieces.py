@@ -1,6 +1,7 @@
 """From a trained model and settings to finished Scores: the whole of generation below the command line."""
 
 import difflib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,8 +18,9 @@ from midifactory.generation.engine import Engine, Row
 from midifactory.generation.guide import FreeGuide, Length, MusicGuide
 from midifactory.generation.latent import prior_draws, run_segments, takes_segments
 from midifactory.generation.sampling import Sampling
-from midifactory.generation.steering import Steering
-from midifactory.generation.styles import Free, Opening, Style, Wishes, bar_head, scale_bias
+from midifactory.generation.steering import Steering, scale_bias
+from midifactory.generation.styles import Free, Opening, Style, bar_head
+from midifactory.generation.wishes import Wishes
 from midifactory.models.interface import Conditions, SequenceModel
 from midifactory.models.vae import VAE
 from midifactory.music.score import (
@@ -31,11 +33,13 @@ from midifactory.music.score import (
     note_arrays,
     seconds_at,
 )
+from midifactory.music.statistics import piece_statistics
 from midifactory.tokens.grid import VoiceGrid
 from midifactory.tokens.grid_walk import walk_maker
 from midifactory.tokens.tokenizer import SPECIAL_TOKENS, Tokenizer
 from midifactory.tokens.walk import Controls, Walk, Walker
 
+LIKELIHOOD = "likelihood"
 _OUTPUT_TICKS = 480  # per quarter note: what sequencers expect, and a multiple of every grid used here
 
 
@@ -83,24 +87,9 @@ def prompt_opening(
     for token in ids:
         walk.step(token)
     opening = Opening(ids, Controls(metre=wishes.metre, keep_tempo=True))
-    if notes is None:
-        # Rests and silence at the prompt's end are bars too: the model begins in the one after the prompt.
-        missing = max(1, wanted - walk.bar)
-        if walk.bar_id is not None:
-            metre = wishes.metre or _metre_of(walk, tokenizer)
-            opening.closing = bar_head(tokenizer, metre) * missing
-        elif isinstance(tokenizer, VoiceGrid):
-            opening.closing = tokenizer.silence(walk.bar_tick + missing * walk.bar_ticks - walk.tick)
-            missing = 0 if not opening.closing else missing
-        else:
-            opening.not_before = walk.bar_tick + missing * walk.bar_ticks
     bars_before = walk.bar + 1
-    for token in opening.closing:
-        walk.step(token)
-    if opening.not_before:
-        bars_before = walk.bar + missing
-    elif opening.closing or isinstance(tokenizer, VoiceGrid):
-        bars_before = walk.bar
+    if notes is None:
+        bars_before = _close(opening, walk, wanted, wishes, tokenizer)
     end = max(walk.tick, opening.not_before)
     return replace(
         opening,
@@ -110,6 +99,26 @@ def prompt_opening(
     )
 
 
+def _close(opening: Opening, walk: Walker, wanted: int, wishes: Wishes, tokenizer: Tokenizer) -> int:
+    """Let the model begin at the bar line after `wanted` bars; returns how many bars that are.
+
+    Rests and silence at a prompt's end are bars too, and a prompt is never shorter than what the walk has seen.
+    """
+    missing = max(1, wanted - walk.bar)
+    if isinstance(tokenizer, VoiceGrid):
+        line = walk.bar_tick + (wanted - walk.bar) * walk.bar_ticks
+        opening.closing = tokenizer.silence(max(0, line - walk.tick))
+    elif walk.bar_id is not None:
+        opening.closing = bar_head(tokenizer, wishes.metre or _metre_of(walk, tokenizer)) * missing
+    else:
+        missing = max(wanted - walk.bar, int(walk.tick > walk.bar_tick))
+        opening.not_before = walk.bar_tick + missing * walk.bar_ticks
+        return walk.bar + missing
+    for token in opening.closing:
+        walk.step(token)
+    return walk.bar
+
+
 def _metre_of(walk: Walker, tokenizer: Tokenizer) -> str:
     """The metre of the open bar, by its name among the tokens; "4/4" where they have none."""
     assert isinstance(walk, Walk)
@@ -117,7 +126,7 @@ def _metre_of(walk: Walker, tokenizer: Tokenizer) -> str:
 
 
 def _heard_opening(score: Score, tokenizer: Tokenizer, ids: list[int], bars: int | None, wishes: Wishes) -> Opening:
-    """An opening that nobody walks over: where it ends is what its Score says. bars: None for a part of the last one."""
+    """An opening that nobody walks over: its Score says where it ends. bars: None for a part of the last one."""
     if wishes.metre is not None:
         raise UserError(f"metre={wishes.metre}: nothing keeps to it without a grammar; leave it out")
     heard = _hear(tokenizer, wishes, ids)
@@ -146,13 +155,17 @@ def compose(
     conditions: Conditions | None = None,
     guidance: float = 1.0,
     grammar: bool = True,
+    best_of: int = 1,
+    best_by: str = LIKELIHOOD,
+    at_once: int | None = None,
 ) -> list[Composition]:
     """`samples` pieces from one opening, each from its own random stream of `seed`, in the range of `wishes`.
 
     conditions (of `samples` rows) and guidance are those of engine.Row. The latents of a VAE are drawn from its
     prior, a new one for each segment where it was trained on bars. grammar: whether only lawful music may come; a
-    tokenizer without one composes freely in any case. Raises UserError where the prompt does not fit into the model's
-    window.
+    tokenizer without one composes freely in any case. Each piece is the best of `best_of`: by the fewest nats per note,
+    or by the greatest of a statistic (music/statistics.py). at_once: how many rows are decoded together, None for all.
+    Raises UserError where the prompt does not fit into the model's window, and for rows that memory does not hold.
     """
     tokenizer = trained.tokenizer
     engine_window = window or trained.window
@@ -166,37 +179,61 @@ def compose(
     if samples < 1:
         raise UserError(f"num_samples={samples}: it must be at least 1")
     hear = partial(_hear, tokenizer, wishes)
-    guides = _guides(tokenizer, opening, wishes, length, samples, key_strength, hear, grammar)
+    guides = _guides(tokenizer, opening, wishes, length, samples * best_of, key_strength, hear, grammar)
     engine = _engine(trained, engine_window)
+    engine.refuse_too_many(min(at_once or len(guides), len(guides)))
     labels = conditions.labels if conditions is not None else None
     draws = prior_draws(trained.model, samples, seed) if isinstance(trained.model, VAE) else None
+    end = opening.end_tick if opening.bars_before else 0
+
+    def finished(said: list[int], guide: MusicGuide | FreeGuide) -> Composition:
+        return _finish(hear([*opening.prompt, *said]), [*opening.prompt, *said], guide, end)
+
     if draws is not None and part_bars is not None:
+        if best_of > 1:
+            raise UserError(
+                f"best_of={best_of}: a model with a latent for each segment makes one of each; set best_of=1"
+            )
         parts = ((latent, [part_bars] * samples) for latent in draws)
         whole, before = cast(list[MusicGuide], guides), opening.bars_before
-        rows = run_segments(engine, whole, opening.prompt, before, parts, sampling, seed, on_step, labels, guidance)
-    else:
-        latents = next(draws) if draws is not None else None
-        rows = engine.run(
-            [
-                Row(
-                    opening.prompt,
-                    guide,
-                    sampling,
-                    (seed, number),
-                    labels[number] if labels is not None else None,
-                    latents[number] if latents is not None else None,
-                    guidance,
-                    temperatures(tokenizer, sampling),
-                )
-                for number, guide in enumerate(guides)
-            ],
-            on_step,
-        )
-    prompt_end = opening.end_tick if opening.bars_before else 0
+        said = run_segments(engine, whole, opening.prompt, before, parts, sampling, seed, on_step, labels, guidance)
+        return [finished(ids, guide) for ids, guide in zip(said, guides, strict=True)]
+    latents = next(draws) if draws is not None else None
+    factors = temperatures(tokenizer, sampling)
+    rows = []
+    for number, guide in enumerate(guides):
+        sample, attempt = divmod(number, best_of)
+        told = labels[sample] if labels is not None else None
+        latent = latents[sample] if latents is not None else None
+        stream = (seed, sample, attempt) if attempt else (seed, sample)
+        rows.append(Row(opening.prompt, guide, sampling, stream, told, latent, guidance, factors, best_of > 1))
+    engine.run(rows, on_step, at_once)
+    pieces = [finished(row.new, guide) for row, guide in zip(rows, guides, strict=True)]
+    if best_of == 1:
+        return pieces
+    worth = [_worth(piece, row, best_by) for piece, row in zip(pieces, rows, strict=True)]
     return [
-        _finish(hear([*opening.prompt, *row]), [*opening.prompt, *row], guide, prompt_end)
-        for row, guide in zip(rows, guides, strict=True)
+        pieces[max(range(first, first + best_of), key=worth.__getitem__)] for first in range(0, len(pieces), best_of)
     ]
+
+
+def _worth(piece: Composition, row: Row, best_by: str) -> float:
+    """The greater the better; least for a piece without notes."""
+    notes = piece.score.note_num()
+    if not notes:
+        return -math.inf
+    if best_by == LIKELIHOOD:
+        return -row.nats / notes
+    worth = piece_statistics(piece.score)[best_by]
+    return worth if math.isfinite(worth) else -math.inf
+
+
+def check_best_by(name: str) -> None:
+    """Raise UserError for a name that is neither `likelihood` nor a statistic of a piece."""
+    known = [LIKELIHOOD, *piece_statistics(Score(_OUTPUT_TICKS))]
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
+        raise UserError(f"best_by={name}: give one of {', '.join(known)} (nearest: {near})")
 
 
 def _guides(
@@ -340,7 +377,8 @@ def opening_of_style(style: Style, wishes: Wishes, tokenizer: Tokenizer, lawful:
         raise UserError(f"style={name}: {tokenizer.scheme} does not tell a piece bar by bar; use style=free")
     if not (lawful and tokenizer.has_grammar):
         if not isinstance(style, Free):
-            raise UserError(f"style={name} needs the grammar, as this model's tokens are set up; use style=free")
+            reason = tokenizer.without_grammar or "grammar=false"
+            raise UserError(f"style={name} needs a grammar ({reason}); use style=free")
         if wishes.metre is not None:
             raise UserError(f"metre={wishes.metre}: nothing keeps to it without a grammar; leave it out")
         return Opening([tokenizer.bos_id], Controls())

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from midifactory.generation.styles import Wishes, scale_bias
-from midifactory.music.theory import Chord
+from midifactory.generation.wishes import Wishes
+from midifactory.music.theory import Chord, Key
 from midifactory.tokens.tokenizer import Tokenizer
 from midifactory.tokens.walk import Walk, Walker
 
+_PITCHED = ("Pitch_", "NoteOn_")  # how the tokens of pitches begin, those of drums aside
 _DENSITY_NATS = 1.0  # for each note too many or too few
 _DENSITY_MOST = 6.0
 
@@ -23,9 +24,9 @@ class Steering:
     """Implements guide.Wish for one row.
 
     key: (V,) what each id costs. chords: a (V,) row of costs for each bar in turn, over again. density: notes in a
-    quarter note, of all voices together, counted from the first id on. repetition_penalty: above 1, how much less
-    likely a note becomes each time that the row's last notes (walk.recent) had the same pitch and program, as CTRL's penalty (Keskar et
-    al. 2019), but of notes instead of tokens.
+    quarter note, of all voices together, counted from the first id on. repetition_penalty: above 1, by how much a note
+    is less likely for each of the row's last notes (walk.recent) that had its pitch and program: CTRL's penalty (Keskar
+    et al. 2019), but of notes instead of tokens.
     """
 
     key: np.ndarray | None = None
@@ -94,6 +95,29 @@ def chord_bias(tokenizer: Tokenizer, chord: Chord, strength_nats: float) -> np.n
     inside = {pitch_class % 12 for pitch_class in (*chord.pitch_classes, chord.bass)}
     bias = np.zeros(tokenizer.base_vocab_size, dtype=np.float32)
     for token, name in enumerate(tokenizer.tokens):
-        if name.startswith(("Pitch_", "NoteOn_")) and int(name.partition("_")[2]) % 12 not in inside:
+        if name.startswith(_PITCHED) and int(name.partition("_")[2]) % 12 not in inside:
             bias[token] = -strength_nats
+    return tokenizer.worst_part(bias)
+
+
+def scale_bias(
+    tokenizer: Tokenizer, key: Key | None, strength_nats: float, pitch_range: tuple[int, int] | None = None
+) -> np.ndarray | None:
+    """(V,) of -strength at pitches outside the key, 0 elsewhere; None without a key and a range.
+
+    Pitches outside `pitch_range` get a value that none is sampled at: for tokenizers whose walk no grammar follows.
+    So do all intervals between pitches, since nobody follows where they lead.
+    """
+    if key is None and pitch_range is None:
+        return None
+    bias = np.zeros(tokenizer.base_vocab_size, dtype=np.float32)
+    for token, name in enumerate(tokenizer.tokens):
+        if name.startswith("PitchInterval") and pitch_range is not None:
+            bias[token] = -1e9
+        elif name.startswith(_PITCHED):
+            pitch = int(name.partition("_")[2])
+            if pitch_range is not None and not pitch_range[0] <= pitch <= pitch_range[1]:
+                bias[token] = -1e9
+            elif key is not None and pitch % 12 not in key.scale:
+                bias[token] = -strength_nats
     return tokenizer.worst_part(bias)

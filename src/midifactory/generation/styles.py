@@ -2,16 +2,15 @@
 
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from symusic import Note, Score, Tempo, TimeSignature, Track
 
 from midifactory.errors import UserError
-from midifactory.music.profile import tessitura
-from midifactory.music.theory import Chord, Key, parse_chords, parse_key, voice
+from midifactory.generation.wishes import Wishes, parse_metre
+from midifactory.music.theory import Chord, Key, parse_chords, voice
 from midifactory.tokens.tokenizer import Tokenizer
 from midifactory.tokens.walk import Controls
 
@@ -19,31 +18,6 @@ _TICKS = 480  # per quarter note, of the scores made here
 _PITCHED = ("Pitch_", "NoteOn_")  # how the tokens of pitches begin, those of drums aside
 _OCTAVE = 12
 _C_MAJOR = Key("C major", 0, False)
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the caller asked for; None leaves it to the style or the model. profile: see music/profile.py.
-
-    pitch_range, program_ranges: what `bind_range` settled, as in walk.Controls; programs, polyphony and rhythm_grid
-    likewise. harmony: a chord for each bar in turn; harmony_strength, density and repetition_penalty: see
-    steering.Steering.
-    """
-
-    profile: dict[str, Any]
-    key: Key | None = None
-    tempo_bpm: float | None = None
-    metre: str | None = None
-    chords: str | None = None
-    pitch_range: tuple[int, int] | None = None
-    program_ranges: Mapping[int, tuple[int, int]] = field(default_factory=dict)
-    programs: tuple[int, ...] | None = None
-    polyphony: int | None = None
-    rhythm_grid: float | None = None
-    harmony: tuple[Chord, ...] = ()
-    harmony_strength: float = 3.0
-    density: float | None = None
-    repetition_penalty: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -180,14 +154,6 @@ def settled(wishes: Wishes, tokenizer: Tokenizer) -> Wishes:
         tempo_bpm=wishes.tempo_bpm if wishes.tempo_bpm is not None else wishes.profile["tempo_bpm"],
         metre=wishes.metre or usual,
     )
-
-
-def parse_metre(text: str | None) -> tuple[int, int]:
-    """(3, 4) for "3/4". Raises UserError for anything else."""
-    numerator, _, denominator = (text or "4/4").partition("/")
-    if not (numerator.isdigit() and denominator.isdigit() and int(numerator) and int(denominator)):
-        raise UserError(f"metre={text}: write it as beats over beat, such as metre=3/4")
-    return int(numerator), int(denominator)
 
 
 def check_metre(tokenizer: Tokenizer, metre: str) -> None:
@@ -367,55 +333,3 @@ def _voice_in(bounds: tuple[int, int] | None, wanted: tuple[int, int, int]) -> t
 def nearest_pitch(pitch_class: int, around: int) -> int:
     """The MIDI pitch of a pitch class that lies nearest to `around`."""
     return min((pitch for pitch in range(128) if pitch % 12 == pitch_class), key=lambda pitch: abs(pitch - around))
-
-
-def scale_bias(
-    tokenizer: Tokenizer, key: Key | None, strength_nats: float, pitch_range: tuple[int, int] | None = None
-) -> np.ndarray | None:
-    """(V,) of -strength at pitches outside the key, 0 elsewhere; None without a key and a range.
-
-    Pitches outside `pitch_range` get a value that none is sampled at: for tokenizers whose walk no grammar follows.
-    So do all intervals between pitches, since nobody follows where they lead.
-    """
-    if key is None and pitch_range is None:
-        return None
-    bias = np.zeros(tokenizer.base_vocab_size, dtype=np.float32)
-    for token, name in enumerate(tokenizer.tokens):
-        if name.startswith("PitchInterval") and pitch_range is not None:
-            bias[token] = -1e9
-        elif name.startswith(_PITCHED):
-            pitch = int(name.partition("_")[2])
-            if pitch_range is not None and not pitch_range[0] <= pitch <= pitch_range[1]:
-                bias[token] = -1e9
-            elif key is not None and pitch % 12 not in key.scale:
-                bias[token] = -strength_nats
-    return tokenizer.worst_part(bias)
-
-
-def parse_wishes(
-    profile: dict[str, Any], key: str | None, tempo_bpm: float | None, metre: str | None, chords: str | None
-) -> Wishes:
-    """Wishes from what was typed. Raises UserError for a tempo outside 20 to 400 bpm and unknown names."""
-    if tempo_bpm is not None and not 20 <= tempo_bpm <= 400:
-        raise UserError(f"tempo_bpm={tempo_bpm:g}: it must lie between 20 and 400")
-    if metre is not None:
-        parse_metre(metre)
-    return Wishes(profile, parse_key(key) if key else None, tempo_bpm, metre, chords)
-
-
-def bind_range(wishes: Wishes, asked: Sequence[int] | None, tokenizer: Tokenizer) -> Wishes:
-    """`wishes` with the pitches `asked` as the range that binds, or with the corpus' tessitura for None.
-
-    To be settled before there is an opening: a style keeps to it too (see `room` for a range below an octave). A
-    prompt file stays as it is. Raises UserError for pitches that are no range or that this model's tokens do not
-    have. Without a grammar all programs share one range.
-    """
-    overall, programs = tessitura(wishes.profile)
-    if asked is not None:
-        if len(asked) != 2 or not 0 <= asked[0] <= asked[1] <= 127:
-            raise UserError(f"pitch_range={list(asked)}: give the lowest and the highest MIDI pitch, such as [21,108]")
-        known = [int(name.partition("_")[2]) for name in tokenizer.tokens if name.startswith(_PITCHED)]
-        if not any(asked[0] <= pitch <= asked[1] for pitch in known):
-            raise UserError(f"pitch_range={list(asked)}: this model knows pitches {min(known)} to {max(known)}")
-        overall, programs = (asked[0], asked[1]), {}
-    return replace(wishes, pitch_range=overall, program_ranges=programs)

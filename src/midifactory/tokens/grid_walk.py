@@ -4,14 +4,15 @@ Legend: V ids, S steps.
 """
 
 import copy
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from midifactory.errors import UserError
 from midifactory.music.chorales import PROGRAMS, TEMPO_BPM, VELOCITY
-from midifactory.tokens.grid import STEPS_PER_BEAT, VOICES, VoiceGrid
 from midifactory.tokens.grammar import Grammar
+from midifactory.tokens.grid import STEPS_PER_BEAT, VOICES, VoiceGrid
 from midifactory.tokens.tokenizer import Tokenizer
 from midifactory.tokens.walk import Bounds, Controls, Struck, Walk, Walker
 
@@ -39,6 +40,7 @@ class GridWalk:
         self.finished: list[Struck] = []
         self.notes = 0
         self.end_bar: int | None = None
+        self.end_tick: int | None = None
         self.keeps_bar_lines, self.not_before = False, 0
         self._cells = 0
         self._held: list[tuple[int, int]] = [(-1, 0)] * VOICES  # pitch, -1 for silence, and the step since when
@@ -106,6 +108,10 @@ class GridWalk:
     def seconds_at(self, tick: int) -> float:
         """Seconds from the start."""
         return tick * 60.0 / (self._bpm * STEPS_PER_BEAT)
+
+    def tick_at(self, seconds: float) -> int:
+        """The first step at or after so many seconds."""
+        return math.ceil(seconds * self._bpm * STEPS_PER_BEAT / 60.0)
 
     def copy(self) -> "GridWalk":
         """The same row, to go another way."""

@@ -8,6 +8,7 @@ Legend: V model ids, S slots (programs that the tokenizer knows, from 1; 0 for n
 """
 
 import copy
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,8 +18,16 @@ import numpy as np
 
 from midifactory.errors import UserError
 from midifactory.music.score import DEFAULT_TEMPO_BPM
-from midifactory.tokens.grammar import DRUMS, OFF_TYPES, OPENS, PITCHES, RESTS, STAYS, STRIKES, TIMED, TRACK_END
-from midifactory.tokens.grammar import TRACK_START, Grammar
+from midifactory.tokens.grammar import (
+    DRUMS,
+    OFF_TYPES,
+    PITCHES,
+    RESTS,
+    STAYS,
+    STRIKES,
+    TRACK_START,
+    Grammar,
+)
 from midifactory.tokens.tokenizer import Tokenizer
 
 # After a chord comes its program again: a model that knows little would go round there for ever. Music has one chord a
@@ -75,7 +84,7 @@ class Walker(Protocol):
     how long that is. bar_id: the id that opens a bar, None where there is none. sounds: whether a pitch does; follows:
     whether an id may follow by its type alone; set_tempo: for tokens that tell no tempo. at_downbeat: whether notes may begin at
     the very start of the open bar. finished: the whole notes, which the reader may empty. end_bar: no id leads to that
-    bar before the one before it sounds. keeps_bar_lines: no id passes over a bar line without standing on it.
+    bar before the one before it sounds; end_tick: nor to that tick from more than a bar before. keeps_bar_lines: no id passes over a bar line without standing on it.
     not_before: the tick before which no note begins.
     """
 
@@ -85,29 +94,30 @@ class Walker(Protocol):
     finished: list[Struck]
     notes: int
     end_bar: int | None
+    end_tick: int | None
     keeps_bar_lines: bool
     not_before: int
 
     @property
-    def bar(self) -> int: ...  # noqa: D102
+    def bar(self) -> int: ...
     @property
-    def tick(self) -> int: ...  # noqa: D102
+    def tick(self) -> int: ...
     @property
-    def bar_tick(self) -> int: ...  # noqa: D102
+    def bar_tick(self) -> int: ...
     @property
-    def bar_ticks(self) -> int: ...  # noqa: D102
+    def bar_ticks(self) -> int: ...
     @property
-    def at_downbeat(self) -> bool: ...  # noqa: D102
+    def at_downbeat(self) -> bool: ...
     @property
-    def between_notes(self) -> bool: ...  # noqa: D102
-    def allowed(self) -> np.ndarray: ...  # noqa: D102
-    def step(self, id_: int) -> None: ...  # noqa: D102
-    def after(self, id_: int) -> tuple[int, int]: ...  # noqa: D102
-    def seconds_at(self, tick: int) -> float: ...  # noqa: D102
-    def copy(self) -> Self: ...  # noqa: D102
-    def sounds(self, program: int, pitch: int) -> bool: ...  # noqa: D102
-    def follows(self, id_: int) -> bool: ...  # noqa: D102
-    def set_tempo(self, bpm: float) -> None: ...  # noqa: D102
+    def between_notes(self) -> bool: ...
+    def allowed(self) -> np.ndarray: ...
+    def step(self, id_: int) -> None: ...
+    def after(self, id_: int) -> tuple[int, int]: ...
+    def seconds_at(self, tick: int) -> float: ...
+    def copy(self) -> Self: ...
+    def sounds(self, program: int, pitch: int) -> bool: ...
+    def follows(self, id_: int) -> bool: ...
+    def set_tempo(self, bpm: float) -> None: ...
 
 
 class Bounds:
@@ -161,7 +171,6 @@ class Bounds:
     def _ids(self) -> np.ndarray:
         grammar, controls = self.grammar, self.controls
         ids = np.ones(grammar.tokenizer.vocab_size, dtype=bool)
-        ids[grammar.open_slot[self.rooms[grammar.open_slot] == 0]] = False
         ids &= (grammar.open_slot == 0) | (self.rooms[grammar.open_slot] > 0)
         if controls.keep_tempo:
             ids &= ~grammar.has_tempo
@@ -181,6 +190,7 @@ class Walk:
         self.ticks_per_quarter = grammar.places.ticks_per_quarter
         self.bar_id = int(grammar.of_type["Bar"][0]) if grammar.has_bars else None
         self.end_bar: int | None = None
+        self.end_tick: int | None = None
         self.keeps_bar_lines = False
         self.not_before = 0
         self.place = grammar.places.start()
@@ -244,6 +254,11 @@ class Walk:
         """Whether notes may begin at the very start of the open bar: the bar's metre is settled, and nothing else."""
         settled = self.context == "TimeSig" if "TimeSig" in self.grammar.of_type and self.bar_id is not None else True
         return settled and self.place.tick == self.place.bar_tick
+
+    def tick_at(self, seconds: float) -> int:
+        """The first tick at or after so many seconds, if the tempo stays."""
+        since, elapsed, bpm = self._tempo
+        return since + math.ceil((seconds - elapsed) * bpm * self.ticks_per_quarter / 60.0)
 
     def copy(self) -> "Walk":
         """The same row, to go another way."""
@@ -362,9 +377,9 @@ class Walk:
         mask = grammar.follow[self.context] & self.bounds.ids
         if self.context not in grammar.dynamic:
             return mask
-        # A long note may fill a bar in which none can begin: then a bar may be empty after all.
-        for every_bar, end in ((self.bounds.controls.every_bar, self.end_bar), (False, self.end_bar), (False, None)):
-            found = self._dynamic(mask.copy(), every_bar, end)
+        # A long note may fill a bar in which none can begin: then a bar may be without an onset after all.
+        for with_onset, with_end in ((True, True), (False, True), (False, False)):
+            found = self._dynamic(mask.copy(), with_onset, with_end)
             if found.any():
                 return found
         found = np.zeros_like(mask)
@@ -418,7 +433,7 @@ class Walk:
         until = until if since < len(metres) or metres[-1] == place.metre else since
         return np.where(grammar.metre < 0, (grammar.kind != RESTS) | (bar < until), grammar.metre == wanted)
 
-    def _dynamic(self, mask: np.ndarray, every_bar: bool, end_bar: int | None) -> np.ndarray:
+    def _dynamic(self, mask: np.ndarray, with_onset: bool, with_end: bool) -> np.ndarray:
         grammar, place, bounds = self.grammar, self.place, self.bounds
         full = self._full_until()
         watched = bounds.controls.polyphony is not None or bounds.grid_ticks > 0 or bool(full) or grammar.note_on_off
@@ -428,17 +443,13 @@ class Walk:
         if grammar.moves[self.context]:
             bar, tick, bar_tick, lawful = self._land()
             mask[grammar.movers[~lawful]] = False
-            if every_bar and place.bar >= 0:
-                self._keep_every_bar(mask, bar)
+            if bounds.controls.every_bar and place.bar >= 0:
+                self._keep_every_bar(mask, bar, with_onset)
             if self.keeps_bar_lines:
                 later = bar > max(place.bar, 0)
                 mask[grammar.movers[later & ((bar > place.bar + 1) | (tick != bar_tick))]] = False
-            if end_bar is not None and (late := bar >= end_bar).any():
-                if place.bar == end_bar - 1 and self.bar_sounds:
-                    late &= (grammar.kind == RESTS) & grammar.has_bars
-                mask[grammar.movers[late]] = False
-                if place.bar >= end_bar - 1 and not self.bar_sounds:
-                    mask[grammar.tokenizer.eos_id] = False
+            if with_end:
+                self._keep_length(mask, bar, tick)
             if watched or grammar.strikes[self.context]:
                 ticks, bar_ticks = self._spread(tick, place.tick), self._spread(bar_tick, place.bar_tick)
         elif watched or grammar.strikes[self.context]:
@@ -460,11 +471,25 @@ class Walk:
             mask[grammar.track_ends] = False
         return mask
 
-    def _keep_every_bar(self, mask: np.ndarray, bar: np.ndarray) -> None:
+    def _keep_length(self, mask: np.ndarray, bar: np.ndarray, tick: np.ndarray) -> None:
+        """No way over the end before the music has come near it."""
+        grammar, place = self.grammar, self.place
+        if self.end_tick is not None and place.tick + self.bar_ticks < self.end_tick:
+            mask[grammar.movers[tick >= self.end_tick]] = False
+        if self.end_bar is None:
+            return
+        late, sounds = bar >= self.end_bar, self.bar_sounds
+        if place.bar == self.end_bar - 1 and sounds:
+            late &= (grammar.kind == RESTS) & grammar.has_bars
+        mask[grammar.movers[late]] = False
+        if place.bar >= self.end_bar - 1 and not sounds:
+            mask[grammar.tokenizer.eos_id] = False
+
+    def _keep_every_bar(self, mask: np.ndarray, bar: np.ndarray, with_onset: bool) -> None:
         """No bar without a note, none passed over, and none opened by a rest where there are Bar tokens."""
         grammar = self.grammar
         wrong = bar > self.place.bar + 1
-        if self.notes == self._notes_at_bar:
+        if with_onset and self.notes == self._notes_at_bar:
             wrong |= bar > self.place.bar
             mask[grammar.tokenizer.eos_id] = False
         if grammar.has_bars:
