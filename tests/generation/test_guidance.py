@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from midifactory.generation.engine import Engine, Free
-from midifactory.generation.sampling import Sampling, sample
-from midifactory.models.interface import Conditions, Output, SequenceModel
+from midifactory.generation.engine import Engine, Free, Row
+from midifactory.generation.sampling import Sampling, Settings, sample
+from midifactory.models.interface import Conditions, Output, SequenceModel, State
 from midifactory.models.recurrent import Recurrent
 from midifactory.models.transformer import Transformer
 
@@ -41,6 +41,16 @@ def conditions(rows: int, latent: bool = False) -> Conditions:
     return Conditions(labels, torch.linspace(-1, 1, rows * LATENT).view(rows, LATENT) if latent else None)
 
 
+def rows_of(prompt: list[int], steps: int, seed: int, told: Conditions, guidance: float) -> list[Row]:
+    """A row for each row of the conditions."""
+    assert told.labels is not None
+    latents = [None] * len(told.labels) if told.latent is None else told.latent
+    return [
+        Row(prompt, Free(steps), LIVELY, (seed, row), labels, latent, guidance)
+        for row, (labels, latent) in enumerate(zip(told.labels, latents, strict=True))
+    ]
+
+
 @torch.inference_mode()
 def by_hand(
     model: SequenceModel, prompt: list[int], steps: int, sampling: Sampling, seed: int, row: int, told: Conditions,
@@ -58,7 +68,7 @@ def by_hand(
         # As probabilities: p(token) proportional to p0 (p / p0) ** g.
         combined = none.log_softmax(-1) + guidance * (given.log_softmax(-1) - none.log_softmax(-1))
         uniform = torch.tensor([generator.random()], dtype=torch.float32)
-        new.append(int(sample(combined.float(), sampling, uniform)))
+        new.append(int(sample(combined.float(), Settings([sampling]), uniform)))
         full = model.context is not None and len(kept) + padding >= WINDOW
         kept.append(new[-1])
         if full:
@@ -74,9 +84,7 @@ def by_hand(
 def test_every_row_is_what_two_uncached_readings_give_far_beyond_the_window(name, latent, guidance):
     model, prompt, steps = build(name), [1, ANCHOR, 3], 4 * WINDOW
     told = conditions(4, latent)
-    engine = Engine(model, WINDOW, frozenset([ANCHOR]))
-    guides = [Free(steps) for _ in LABELS]
-    rows = engine.run(prompt, guides, LIVELY, 9, conditions=told, guidance=guidance)
+    rows = Engine(model, WINDOW, frozenset([ANCHOR])).run(rows_of(prompt, steps, 9, told, guidance))
     assert rows == [by_hand(model, prompt, steps, LIVELY, 9, row, told, guidance) for row in range(4)]
     assert len({tuple(row) for row in rows}) == 4
 
@@ -85,14 +93,7 @@ def test_every_row_is_what_two_uncached_readings_give_far_beyond_the_window(name
 def test_a_row_alone_is_the_row_among_others(name):
     model, steps = build(name), 4 * WINDOW
     engine = Engine(model, WINDOW, frozenset([ANCHOR]))
-    told = conditions(5)
-    (few, many) = (
-        engine.run(
-            [1, 2], [Free(steps) for _ in range(size)], LIVELY, 4, conditions=Conditions(told.labels[:size]),
-            guidance=3.0,
-        )
-        for size in (1, 5)
-    )  # fmt: skip
+    few, many = (engine.run(rows_of([1, 2], steps, 4, conditions(size), 3.0)) for size in (1, 5))
     assert few == many[:1]
 
 
@@ -102,8 +103,8 @@ def test_labels_and_guidance_change_the_music_and_labels_of_nothing_do_not(name)
     engine = Engine(model, WINDOW, frozenset([ANCHOR]))
 
     def row(labels, guidance):
-        told = None if labels is None else Conditions(torch.tensor([labels]))
-        return engine.run([1], [Free(steps)], LIVELY, 2, conditions=told, guidance=guidance)[0]
+        told = None if labels is None else torch.tensor(labels)
+        return engine.run([Row([1], Free(steps), LIVELY, (2, 0), told, guidance=guidance)])[0]
 
     assert len({tuple(row([1, 3], guidance)) for guidance in (0.0, 1.0, 2.0)}) == 3
     assert row([1, 3], 1.0) != row([2, 3], 1.0)
@@ -125,9 +126,41 @@ class Counting(Recurrent):
 @pytest.mark.parametrize(("labels", "guidance", "copies"), [([1, 0], 1.0, 1), ([0, 0], 2.0, 1), ([1, 0], 2.0, 2)])
 def test_only_guidance_that_changes_something_costs_a_second_reading(labels, guidance, copies):
     model = Counting()
-    told = Conditions(torch.tensor([labels] * 3))
-    Engine(model, 100).run([1], [Free(5) for _ in range(3)], GREEDY, conditions=told, guidance=guidance)
-    assert set(model.rows) == {3 * copies}
+    rows = [Row([1], Free(5), GREEDY, (row,), torch.tensor(labels), guidance=guidance) for row in range(3)]
+    Engine(model, 100).run(rows)
+    assert model.rows == [copies, *[3 * copies] * 5]  # the prompt is the same in all rows
+
+
+def test_of_several_rows_only_those_under_guidance_are_read_twice():
+    model, steps = Counting(), (2, 9, 9, 9)
+    told = [([1, 0], 3.0), ([1, 0], 1.0), ([0, 0], 3.0), ([2, 1], 0.5)]
+    rows = [
+        Row([3, row], Free(steps[row]), GREEDY, labels=torch.tensor(labels), guidance=guidance)
+        for row, (labels, guidance) in enumerate(told)
+    ]
+    batch = Engine(model, 100).batch()
+    batch.join(rows)
+    assert batch.step() == batch.step() == []
+    assert model.rows == [6, 6]
+    assert batch.step() == [rows[0]]
+    batch.leave(rows[1])
+    batch.step()
+    assert model.rows[2:] == [6, 3]
+    batch.join([Row([5], Free(3), GREEDY, labels=torch.tensor([1, 1]), guidance=2.0)])
+    batch.step()
+    assert model.rows[4:] == [3, 2]
+    batch.step()
+    assert model.rows[6:] == [5]
+
+
+class Nothing(State):
+    """A state that remembers nothing."""
+
+    def select(self, rows):
+        pass
+
+    def join(self, other):
+        pass
 
 
 class Obsessed(SequenceModel):
@@ -139,7 +172,7 @@ class Obsessed(SequenceModel):
         self.weight = nn.Parameter(torch.zeros(1))
 
     def new_state(self, batch_size, capacity, padding=None):
-        return None
+        return Nothing()
 
     def forward(self, ids, state=None, conditions=None):
         logits = torch.zeros(*ids.shape, VOCABULARY)
@@ -156,9 +189,8 @@ class BanningSeven(Free):
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0, 1000.0])
 def test_what_a_guide_forbids_stays_forbidden_however_strongly_the_labels_ask_for_it(guidance):
-    told = Conditions(torch.tensor([[1], [1]]))
-    guides = [Free(50), BanningSeven(50)]
-    free, banned = Engine(Obsessed(), 100).run([1], guides, Sampling(), conditions=told, guidance=guidance)
+    rows = [Row([1], guide, labels=torch.tensor([1]), guidance=guidance) for guide in (Free(50), BanningSeven(50))]
+    free, banned = Engine(Obsessed(), 100).run(rows)
     assert set(free) == {7}
     assert len(banned) == 50
     assert 7 not in banned

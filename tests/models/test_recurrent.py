@@ -140,7 +140,7 @@ def test_attention_over_the_past_is_that_of_loops(span):
     torch.manual_seed(0)
     attention = PastAttention(12, heads=3, span=span)
     x = torch.randn(2, 14, 12)
-    ours, (keys, values) = attention(x, None)
+    ours, (keys, values, _) = attention(x, None)
     for row in range(2):
         torch.testing.assert_close(ours[row], naive_attention(attention, x[row]), rtol=1e-4, atol=1e-5)
     assert keys.shape == values.shape == (2, 3, min(14, span), 4)
@@ -221,7 +221,7 @@ def test_a_state_does_not_grow_with_the_piece():
     sizes = []
     for length in (10, 200):
         state = in_chunks(model, random_ids(2, length), [9, *[1] * (length - 9)])[1]
-        numbers = [*state.memory, *(tensor for pair in state.hidden for tensor in pair)]
+        numbers = [*state.memory[:2], *(tensor for pair in state.hidden for tensor in pair)]
         sizes.append(sum(tensor.untyped_storage().nbytes() for tensor in numbers))
     assert sizes[0] == sizes[1]
 

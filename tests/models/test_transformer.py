@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from midifactory.models import attention
+from midifactory.models.cache import KeyValueCache
 from midifactory.models.interface import Conditions
 from midifactory.models.positions import POSITIONS, alibi_slopes
-from midifactory.models.transformer import KeyValueCache, Transformer
+from midifactory.models.transformer import Transformer
 
 VOCAB, CONTEXT = 29, 24
 LLAMA = {"norm": "rms", "feed_forward": "swiglu", "bias": False, "heads": 4, "kv_heads": 2}
@@ -111,7 +112,7 @@ def naive_attention(model: Transformer, block: nn.Module, x: torch.Tensor) -> to
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_attention_is_that_of_the_papers(options):
     model, x = build(**options), random_numbers(2, 9, 16)
-    span = model.positions.span(0, 9, None, x.device)
+    span = model.positions.span(range(9), 9, x.device)
     for block in model.blocks:
         ours = block.attention(x, span)
         for row in range(2):
@@ -131,7 +132,7 @@ def test_without_positions_in_its_scores_attention_is_torchs():
         theirs.out_proj.bias.copy_(ours.residual.bias)
         future = torch.ones(9, 9, dtype=torch.bool).triu(1)
         expected, _ = theirs(x, x, x, attn_mask=future, need_weights=False)
-        span = model.positions.span(0, 9, None, x.device)
+        span = model.positions.span(range(9), 9, x.device)
         torch.testing.assert_close(ours(x, span), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -224,7 +225,7 @@ def test_parameters_are_counted_as_by_hand():
 def test_attention_dropout_drops_weights_and_keeps_the_mean(positions):
     model = build(positions=positions, dropout=0.0, attention_dropout=0.3, layers=1)
     attention, x = model.blocks[0].attention, random_numbers(1, 12, 16)
-    span = model.positions.span(0, 12, None, x.device)
+    span = model.positions.span(range(12), 12, x.device)
     plain = attention(x, span)
     assert torch.equal(plain, attention(x, span))
     attention.train()
@@ -293,7 +294,7 @@ def test_more_tokens_than_the_context_or_the_cache_are_an_error_with_both_number
         with pytest.raises(ValueError, match=f"{5 + count} tokens exceed the cache of 5"):
             model(random_ids(1, count), state)
     assert isinstance(state, KeyValueCache)
-    assert state.length == 5
+    assert state.lengths == [5]
 
 
 # --- attention maps ---
@@ -340,7 +341,7 @@ def test_attention_in_training_is_that_with_a_mask_and_so_are_its_gradients(monk
     x, above = random_numbers(2, 70, 16).double().requires_grad_(), random_numbers(2, 70, 16, seed=3).double()
     found = []
     for explicit in (False, True):
-        mixed = ours(x, model.positions.span(0, 70, None, x.device, explicit=explicit))
+        mixed = ours(x, model.positions.span(range(70), 70, x.device, explicit=explicit))
         found.append([mixed, *torch.autograd.grad(mixed, [x, *ours.parameters()], above)])
         assert len(calls) == 1
     for one, other in zip(*found, strict=True):

@@ -29,14 +29,17 @@ class Attention(nn.Module):
         self.distances = nn.Embedding(distances, d_model) if distances else None
 
     def forward(self, x: Tensor, span: Span, cache: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """x (B, T, D) -> (B, T, D). cache: keys and values (B, G, L, K), whose last T columns are filled here."""
+        """x (B, T, D) -> (B, T, D). cache: keys and values (B, G, L, K), of which T columns are filled here."""
         qkv = self.qkv(x).view(*x.shape[:2], -1, self.size)  # (B, T, H + 2 G, K)
         blockwise, dropped_share = self._blockwise(x, span, cache is not None), self.dropout if self.training else 0.0
         if cache is not None or not blockwise:
             query, key, value = self._project(qkv, span)
         if cache is not None:
             for stored, new in zip(cache, (key, value), strict=True):
-                stored[:, :, -x.shape[1] :].copy_(new)
+                if span.columns is None:
+                    stored[:, :, -x.shape[1] :].copy_(new)
+                else:
+                    stored[_rows(x)[:, None], :, span.columns] = new.transpose(1, 2).to(stored.dtype)  # (B, T, G, K)
             key, value = cache
         if blockwise:
             table = self._table(x.shape[1])
@@ -74,8 +77,12 @@ class Attention(nn.Module):
             split = affine(x, qkv, qkv_bias).view(len(x), turned + shared, -1)  # (B, H + 2 G, K)
             query_key = split[:, :turned] if span.rotation is None else rotate(split[:, :turned], *span.rotation)
             query = query_key[:, :heads]  # (B, H, K)
-            keys.select(2, -1).copy_(query_key[:, heads:])
-            values.select(2, -1).copy_(split[:, turned:])
+            if span.columns is None:
+                keys.select(2, -1).copy_(query_key[:, heads:])
+                values.select(2, -1).copy_(split[:, turned:])
+            else:
+                keys[_rows(x), :, span.columns] = query_key[:, heads:].to(keys.dtype)
+                values[_rows(x), :, span.columns] = split[:, turned:].to(values.dtype)
             mask = span.mask if span.distances is None else self._mask(query.unsqueeze(2), span)
             if mask is not None and mask.shape[1] > 1:
                 mask = mask.view(len(mask), shared, -1, mask.shape[-1])  # (B or 1, H, 1, L) -> (B or 1, G, R, L)
@@ -122,3 +129,7 @@ class Attention(nn.Module):
         by_distance = by_distance.view(heads, batch, new, -1).transpose(0, 1) * size**-0.5  # (B, H, T, M)
         biases = by_distance.gather(3, span.distances[:, None].expand(batch, heads, -1, -1))  # (B, H, T, L)
         return biases if mask is None else biases.masked_fill(~mask, -torch.inf)
+
+
+def _rows(x: Tensor) -> Tensor:
+    return torch.arange(len(x), device=x.device)

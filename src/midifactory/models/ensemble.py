@@ -5,15 +5,32 @@ Legend: B rows, T tokens, V vocabulary, M members.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from midifactory.models.interface import Conditions, Output, SequenceModel
+from midifactory.models.interface import Conditions, Output, SequenceModel, State
 from midifactory.models.vae import VAE
 from midifactory.targets import load_class
+
+
+@dataclass
+class EnsembleState(State):
+    """The members' states."""
+
+    members: list[State]
+
+    def select(self, rows: Sequence[int] | Tensor) -> None:
+        """As State says."""
+        for member in self.members:
+            member.select(rows)
+
+    def join(self, other: "EnsembleState") -> None:
+        """As State says."""
+        for mine, theirs in zip(self.members, other.members, strict=True):
+            mine.join(theirs)
 
 
 class Ensemble(SequenceModel):
@@ -40,19 +57,18 @@ class Ensemble(SequenceModel):
         for member in self._all():
             member.anneal(step)
 
-    def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> list[Any]:
+    def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> EnsembleState:
         """The members' empty states."""
-        return [member.new_state(batch_size, capacity, padding) for member in self._all()]
+        return EnsembleState([member.new_state(batch_size, capacity, padding) for member in self._all()])
 
-    def forward(self, ids: Tensor, state: list[Any] | None = None, conditions: Conditions | None = None) -> Output:
+    def forward(self, ids: Tensor, state: EnsembleState | None = None, conditions: Conditions | None = None) -> Output:
         """ids (B, T) -> logits (B, T, V): log-probabilities of the average; in training those of each row's member."""
         if self.training:
             return self._by_rows(ids, conditions)
-        outputs = [
-            member(ids, None if state is None else state[index], conditions) for index, member in enumerate(self._all())
-        ]
+        states = [None] * len(self.members) if state is None else state.members
+        outputs = [member(ids, own, conditions) for member, own in zip(self._all(), states, strict=True)]
         nats = torch.stack([output.logits.log_softmax(-1) for output in outputs])  # (M, B, T, V)
-        return Output(nats.logsumexp(0) - math.log(len(outputs)), None if state is None else [o.state for o in outputs])
+        return Output(nats.logsumexp(0) - math.log(len(outputs)), state)
 
     def _by_rows(self, ids: Tensor, conditions: Conditions | None) -> Output:
         # By chance, since a batch's rows come by length. It also says who goes short where rows do not divide.

@@ -18,10 +18,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from midifactory.models.cache import KeyValueCache
 from midifactory.models.inputs import TokenInput
-from midifactory.models.interface import Conditions, Output, PlaceReader, SequenceModel, check_length, dropout
+from midifactory.models.interface import (
+    Conditions,
+    Output,
+    PlaceReader,
+    SequenceModel,
+    State,
+    check_joined,
+    check_length,
+    copied,
+    dropout,
+)
 from midifactory.models.layers import FeedForward
-from midifactory.models.transformer import KeyValueCache, Transformer, xavier
+from midifactory.models.transformer import Transformer, xavier
 
 _FIRST_CAPACITY = 256  # frames that a cache has room for at first
 
@@ -42,8 +53,8 @@ class FramePlaces(PlaceReader, Protocol):
 
 
 @dataclass
-class FrameState:
-    """What rows have read.
+class FrameState(State):
+    """Rows may be at different cells of their frames.
 
     trunk: the cache of the frames. known: (B, 1, D), what attention found for the frame that is being written. read:
     (B,) cells so far.
@@ -54,6 +65,22 @@ class FrameState:
     known: Tensor | None = None
     read: Tensor | None = None
 
+    def select(self, rows: Sequence[int] | Tensor) -> None:
+        """As State says."""
+        rows = [int(row) for row in rows]
+        self.readers = copied(self.readers, rows)
+        self.trunk.select(rows)
+        if self.known is not None and self.read is not None:
+            self.known, self.read = self.known[rows], self.read[rows]
+
+    def join(self, other: "FrameState") -> None:
+        """As State says."""
+        check_joined(self.known is not None, other.known is not None)
+        self.readers = self.readers + other.readers
+        self.trunk.join(other.trunk)
+        self.known = torch.cat((self.known, other.known))  # type: ignore[arg-type]
+        self.read = torch.cat((self.read, other.read))  # type: ignore[arg-type]
+
 
 class FrameTransformer(SequenceModel):
     """For `tokenizer=voice_grid`, whose places it needs.
@@ -62,8 +89,8 @@ class FrameTransformer(SequenceModel):
     layers are those of the Transformer over frames, d_model and dropout its and the cells'. cell_layers: feed-forwards
     for each cell. feature_dropout: the share of places that a position is not told of in training. condition_sizes and
     latent_size are those of TokenInput. A row may begin with one special token (BOS) and then holds cells; what follows
-    the cells is padding. Raises ValueError for places without frames, prefix conditions and longer rows, and where rows
-    of one state begin with BOS and others do not.
+    the cells is padding. Rows of one state that are at different cells of their frames are read token by token. Raises
+    ValueError for places without frames, prefix conditions and longer rows.
     """
 
     context: None
@@ -100,7 +127,7 @@ class FrameTransformer(SequenceModel):
             d_model,
             heads,
             layers,
-            context=context // places.frame + 1,
+            context=context // places.frame + 2,  # one more for what stands behind a row that begins no frame
             initialisation="xavier",
             dropout=dropout,
             condition_sizes=condition_sizes,
@@ -135,11 +162,6 @@ class FrameTransformer(SequenceModel):
     def forward(self, ids: Tensor, state: FrameState | None = None, conditions: Conditions | None = None) -> Output:
         """ids (B, T) -> logits (B, T, V)."""
         rows, length = ids.shape
-        readers = [self.reader.start() for _ in range(rows)] if state is None else state.readers
-        places = self.reader.read(ids.cpu(), readers).to(ids.device)  # (B, T, F)
-        split = places.shape[-1] - self.reader.frame_features
-        opening = self.trunk.inputs(ids.new_zeros(rows, 1), [], conditions)  # (B, 1, D)
-
         frame, column = self.reader.frame, torch.arange(length, device=ids.device)
         before = (ids[:, 0] >= self.reader.first_cell).long() - 1 if state is None or state.read is None else state.read
         read = before[:, None] + 1 + column  # (B, T) cells that are read
@@ -148,7 +170,15 @@ class FrameTransformer(SequenceModel):
         check_length(tokens, self.longest, "context", f"give fewer, or set model.context={tokens} and train anew")
         first = -read[:, 0] % frame  # (B,) the column that begins a frame
         if state is not None and bool((first != first[0]).any()):
-            raise ValueError("the rows of one state must all begin with BOS, or all without")
+            if length > 1:
+                parts = [self.forward(ids[:, t : t + 1], state, conditions).logits for t in range(length)]
+                return Output(torch.cat(parts, 1), state)
+            state.trunk.padding = (first > 0).long().tolist()  # of these rows no frame is to be read
+
+        readers = [self.reader.start() for _ in range(rows)] if state is None else state.readers
+        places = self.reader.read(ids.cpu(), readers).to(ids.device)  # (B, T, F)
+        split = places.shape[-1] - self.reader.frame_features
+        opening = self.trunk.inputs(ids.new_zeros(rows, 1), [], conditions)  # (B, 1, D)
         count = max(0, (length - int(first.min()) + frame - 1) // frame)
         known = opening if state is None or state.known is None else state.known  # (B, 1, D)
         if count:
@@ -158,11 +188,10 @@ class FrameTransformer(SequenceModel):
             x = self.of_frame(features) + opening  # (B, S, D)
             found = self.trunk.trunk(x, None if state is None else self._room(state.trunk, count))[0]
             known = torch.cat((known, found), 1)  # (B, 1 + S, D)
-        if state is not None:
-            state.known, state.read = known[:, -1:], read[:, -1]
-
         which = (column - first[:, None] + frame) // frame  # (B, T)
         x = known.gather(1, which[..., None].expand(-1, -1, known.shape[-1]))  # (B, T, D)
+        if state is not None:
+            state.known, state.read = x[:, -1:], read[:, -1]
         voice = read % frame
         return Output(self._cells(x, places[..., :split], voice), state)
 
@@ -184,11 +213,9 @@ class FrameTransformer(SequenceModel):
 
     def _room(self, cache: KeyValueCache, count: int) -> KeyValueCache:
         """The cache, made longer where `count` more frames do not fit."""
-        wanted = cache.length + count
+        wanted = max(cache.lengths) + count
         if wanted > cache.capacity:
-            more = max(wanted, min(2 * cache.capacity, self.trunk.context)) - cache.capacity
-            for kept in (cache.keys, cache.values):
-                kept[:] = [torch.cat((old, old.new_zeros(*old.shape[:2], more, old.shape[3])), 2) for old in kept]
+            cache.grow(max(wanted, min(2 * cache.capacity, self.trunk.context)))
         return cache
 
 

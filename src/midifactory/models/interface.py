@@ -3,9 +3,11 @@
 Legend: B rows, T tokens, V vocabulary, D d_model, H heads, K head size, C conditions, Z latent size, F place features.
 """
 
+import copy
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,24 @@ class Conditions:
     latent: Tensor | None = None
 
 
+class State(ABC):
+    """What the rows of a batch have read. A call of the model moves it on in place; between calls rows come and go.
+
+    A row's logits do not depend on the rows beside it, nor on when they came, but for rounding.
+    """
+
+    @abstractmethod
+    def select(self, rows: Sequence[int] | Tensor) -> None:
+        """Keep these rows alone, at least one, in this order, in place; a row named twice becomes two."""
+
+    @abstractmethod
+    def join(self, other: Self) -> None:
+        """Append the rows of another state of the same model, which may have read another number of tokens.
+
+        `other` is used up. Both are to have read something, a prefix of conditions above all: ValueError if not.
+        """
+
+
 @dataclass
 class Output:
     """logits: (B, T, V). state: what the next call needs. losses: auxiliary terms, weighted, that training adds.
@@ -34,7 +54,7 @@ class Output:
     """
 
     logits: Tensor
-    state: Any = None
+    state: State | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
@@ -71,8 +91,8 @@ class SequenceModel(nn.Module, ABC):
         """
 
     @abstractmethod
-    def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> Any:
-        """An empty state for `batch_size` rows and up to `capacity` tokens.
+    def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> State:
+        """An empty state for `batch_size` rows, each of up to `capacity` tokens.
 
         padding: (B,) int64, how many tokens at the start of each row are to be ignored; models that carry a
         recurrent state raise ValueError for it, since they never need to be started anew.
@@ -94,6 +114,19 @@ class SequenceModel(nn.Module, ABC):
                 nn.init.normal_(module.weight, std=0.02 * scale)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def copied(readers: list[Any], rows: Sequence[int]) -> list[Any]:
+    """The readers' states of these rows, if there are any; those of a row named twice apart from each other."""
+    if not readers:
+        return []
+    return [readers[row] if row not in rows[:at] else copy.deepcopy(readers[row]) for at, row in enumerate(rows)]
+
+
+def check_joined(*have_read: bool) -> None:
+    """Raise ValueError unless all states that are to be joined have read something."""
+    if not all(have_read):
+        raise ValueError("rows that have read nothing cannot join others; give them their first tokens before")
 
 
 def check_length(size: int, limit: int, name: str, remedy: str) -> None:

@@ -1,7 +1,6 @@
 """How a transformer is told where tokens stand: turned pairs, biases by distance, or vectors added to the input.
 
-Columns are those of the rows and of the cache: first the C of a prefix, where the model has one, then the tokens. In a
-row that begins with padding, tokens have the places they would have without it.
+Columns are those of the rows and of the cache: first the C of a prefix, where the model has one, then the tokens.
 
 Legend: B rows, T new columns, L columns in all, C prefix columns, D d_model, H heads, K head size.
 """
@@ -12,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from midifactory.models.cache import Columns
+
 POSITIONS = ("rotary", "relative", "alibi", "sinusoidal", "learned", "none")
 
 
@@ -20,12 +21,13 @@ class Span(NamedTuple):
 
     rotation: cosines and sines (B or 1, T, 1, K) of rotary positions. mask: what is seen, bool, or biases of the
     scores, either broadcastable to (B, H, T, L); None for plain causal attention. distances: (B or 1, T, L) int64 of
-    relative positions; None where blockwise.py counts them itself.
+    relative positions; None where blockwise.py counts them itself. columns: (B, T) where they do not fill the last T.
     """
 
     rotation: tuple[Tensor, Tensor] | None = None
     mask: Tensor | None = None
     distances: Tensor | None = None
+    columns: Tensor | None = None
 
 
 class Positions(nn.Module):
@@ -58,60 +60,52 @@ class Positions(nn.Module):
         for name, values in buffers.items():
             self.register_buffer(name, values, persistent=False)
 
-    def places(self, end: int, padding: Tensor | None, device: torch.device) -> Tensor:
-        """The place of each of the first `end` columns, (B or 1, L); padding (B,) as in `new_state`."""
-        columns = torch.arange(end, device=device)[None]
-        if padding is None:
-            return columns
-        return torch.where(columns < self.prefix, columns, (columns - padding[:, None]).clamp(min=self.prefix))
-
-    def added(self, start: int, end: int, padding: Tensor | None, device: torch.device) -> Tensor | None:
-        """Vectors to add to the tokens in the columns `start` to `end`, (B or 1, T, D), or None. No prefix has any."""
+    def added(self, columns: Columns, device: torch.device) -> Tensor | None:
+        """Vectors to add to the tokens in these columns, (B or 1, T, D), or None. No prefix has any."""
         if self.kind not in ("sinusoidal", "learned"):
             return None
-        places = self.places(end, padding, device)[:, max(start, self.prefix) :] - self.prefix
+        places = _numbers(columns, device) - self.prefix
         return self.waves[places] if self.table is None else self.table(places)
 
-    def span(self, start: int, end: int, padding: Tensor | None, device: torch.device, explicit: bool = False) -> Span:
-        """The columns from `start` to `end`, those before them in the cache.
+    def span(self, columns: Columns, end: int, device: torch.device, explicit: bool = False) -> Span:
+        """New `columns` among the first `end`.
 
         explicit: with mask and distances in every case, for those who want to see the weights.
         """
-        plain = padding is None and (start == 0 or end - start == 1) and not explicit
-        mask = None if plain else self._seen(start, end, padding, device)
-        if self.kind == "rotary":
-            if padding is None:
-                return Span((self.cos[None, start:end], self.sin[None, start:end]), mask)
-            places = self.places(end, padding, device)[:, start:]
-            return Span((self.cos[places], self.sin[places]), mask)
-        if self.kind == "relative" and not (plain and start == 0):
-            return Span(mask=mask, distances=self._distances(start, end, padding, device).clamp(0, self.greatest))
+        plain = isinstance(columns, range) and (columns[0] == 0 or len(columns) == 1) and not explicit
+        rotation = None
+        if self.kind == "rotary" and isinstance(columns, range):
+            rotation = self.cos[None, columns.start : end], self.sin[None, columns.start : end]
+        elif self.kind == "rotary" and not isinstance(columns, range):
+            rotation = self.cos[columns.to(device)], self.sin[columns.to(device)]
+        if plain and (self.kind not in ("relative", "alibi") or (self.kind == "relative" and columns[0] == 0)):
+            return Span(rotation)
+        places = _numbers(columns, device)
+        distances = places[..., None] - torch.arange(end, device=device)  # (B or 1, T, L)
+        seen = distances[:, None] >= 0  # (B or 1, 1, T, L)
+        filled = None if isinstance(columns, range) else places
         if self.kind == "alibi":
-            biases = -self.slopes * self._distances(start, end, padding, device)[:, None]  # (B or 1, H, T, L)
-            seen = self._seen(start, end, padding, device) if mask is None else mask
-            return Span(mask=biases.masked_fill(~seen, -torch.inf))
-        return Span(mask=mask)
+            biases = -self.slopes * distances[:, None]  # (B or 1, H, T, L)
+            return Span(mask=biases.masked_fill(~seen, -torch.inf), columns=filled)
+        mask = None if plain else seen
+        if self.kind == "relative":
+            return Span(mask=mask, distances=distances.clamp(0, self.greatest), columns=filled)
+        return Span(rotation, mask, columns=filled)
 
-    def span_of_one(self, place: int, padding: Tensor | None, device: torch.device) -> Span:
-        """`span` of the single column `place`, its rotation (B or 1, 1, K), in few operations."""
-        if self.kind == "rotary" and padding is None:
-            return Span((self.cos[place], self.sin[place]))
-        span = self.span(place, place + 1, padding, device)
-        return span._replace(rotation=span.rotation and (span.rotation[0][:, 0], span.rotation[1][:, 0]))
+    def span_of_one(self, columns: Columns, end: int, device: torch.device) -> Span:
+        """`span` of single columns, its rotation (B or 1, 1, K) and columns (B,), in few operations."""
+        if self.kind == "rotary" and isinstance(columns, range):
+            return Span((self.cos[columns[0]], self.sin[columns[0]]))
+        rotation, mask, distances, places = self.span(columns, end, device)
+        rotation = rotation and (rotation[0][:, 0], rotation[1][:, 0])
+        return Span(rotation, mask, distances, None if places is None else places[:, 0])
 
-    def _distances(self, start: int, end: int, padding: Tensor | None, device: torch.device) -> Tensor:
-        places = self.places(end, padding, device)
-        return places[:, start:, None] - places[:, None]  # (B or 1, T, L)
 
-    def _seen(self, start: int, end: int, padding: Tensor | None, device: torch.device) -> Tensor:
-        """(B or 1, 1, T, L) bool: the prefix, and the row's own tokens up to each one."""
-        keys, queries = torch.arange(end, device=device), torch.arange(start, end, device=device)[:, None]
-        seen = (keys <= queries)[None]  # (1, T, L)
-        if padding is not None:
-            real = (keys < self.prefix) | (keys >= self.prefix + padding[:, None])  # (B, L)
-            # A padding column may see itself: a row of nothing but -inf would be NaN.
-            seen = (seen & real[:, None]) | (keys == queries)
-        return seen[:, None]
+def _numbers(columns: Columns, device: torch.device) -> Tensor:
+    """(B or 1, T) int64."""
+    if isinstance(columns, range):
+        return torch.arange(columns.start, columns.stop, device=device)[None]
+    return columns.to(device)
 
 
 def rotary_table(length: int, head_size: int, base: float) -> tuple[Tensor, Tensor]:

@@ -4,32 +4,101 @@ Legend: B rows, T new tokens, C prefix positions, D d_model, R hidden size, H at
 S attention span, M remembered positions (M <= S).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from midifactory.models.inputs import TokenInput
-from midifactory.models.interface import Conditions, Output, PlaceReader, SequenceModel, dropout
+from midifactory.models.interface import (
+    Conditions,
+    Output,
+    PlaceReader,
+    SequenceModel,
+    State,
+    check_joined,
+    copied,
+    dropout,
+)
 
 Hidden = Tensor | tuple[Tensor, Tensor]
 _KINDS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
-@dataclass
-class RecurrentState:
-    """What rows have read. Its size does not grow with them, but for the attention's memory up to its span.
+class Memory(NamedTuple):
+    """keys, values: (B, H, M, K) of the last positions. missing: (B,) how many of these each row has not read yet.
 
-    hidden: each layer's own state; empty before the first token. readers: of the places (models/inputs.py). memory:
-    keys and values (B, H, M, K) of the last positions.
+    None where no row misses any.
+    """
+
+    keys: Tensor
+    values: Tensor
+    missing: Tensor | None = None
+
+    def select(self, rows: list[int]) -> "Memory":
+        """These rows."""
+        return Memory(self.keys[rows], self.values[rows], _unless_zero(self._missing()[rows]))
+
+    def join(self, other: "Memory") -> "Memory":
+        """The rows of both."""
+        length = max(self.keys.shape[2], other.keys.shape[2])
+        short = [length - part.keys.shape[2] for part in (self, other)]
+        keys, values = (
+            torch.cat([F.pad(part, (0, 0, gap, 0)) for part, gap in zip(parts, short, strict=True)])
+            for parts in ((self.keys, other.keys), (self.values, other.values))
+        )
+        missing = torch.cat((self._missing() + short[0], other._missing() + short[1]))
+        return Memory(keys, values, _unless_zero(missing))
+
+    def _missing(self) -> Tensor:
+        if self.missing is not None:
+            return self.missing
+        return torch.zeros(len(self.keys), dtype=torch.int64, device=self.keys.device)
+
+
+def _unless_zero(missing: Tensor) -> Tensor | None:
+    return missing if bool(missing.any()) else None
+
+
+@dataclass
+class RecurrentState(State):
+    """Its size does not grow with the rows, but for the attention's memory up to its span.
+
+    hidden: each layer's own state; empty before the first token. readers: of the places (models/inputs.py).
     """
 
     readers: list[Any]
     hidden: list[Hidden] = field(default_factory=list)
-    memory: tuple[Tensor, Tensor] | None = None
+    memory: Memory | None = None
+
+    def select(self, rows: Sequence[int] | Tensor) -> None:
+        """As State says."""
+        rows = [int(row) for row in rows]
+        self.readers = copied(self.readers, rows)
+        self.hidden = [_each(lambda part: part[:, rows], hidden) for hidden in self.hidden]
+        self.memory = None if self.memory is None else self.memory.select(rows)
+
+    def join(self, other: "RecurrentState") -> None:
+        """As State says."""
+        check_joined(bool(self.hidden), bool(other.hidden))
+        self.readers = self.readers + other.readers
+        self.hidden = [
+            _each(lambda *parts: torch.cat(parts, 1), mine, theirs)
+            for mine, theirs in zip(self.hidden, other.hidden, strict=True)
+        ]
+        if self.memory is not None and other.memory is not None:
+            self.memory = self.memory.join(other.memory)
+
+
+def _each(change: Callable[..., Tensor], *hidden: Hidden) -> Hidden:
+    """`change` of the tensors (1, B, R) of layers' states: of a GRU's one, or an LSTM's two."""
+    if isinstance(hidden[0], Tensor):
+        return change(*hidden)
+    cell, memory = zip(*hidden, strict=True)
+    return change(*cell), change(*memory)
 
 
 class Recurrent(SequenceModel):
@@ -151,27 +220,38 @@ class PastAttention(nn.Module):
         self.query_key_value = nn.Linear(width, 3 * width)
         self.residual = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, memory: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(self, x: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
         """x (B, T, R) after the remembered positions -> (B, T, R), and keys and values of the last S positions."""
         batch, new, width = x.shape
         split = self.query_key_value(x).view(batch, new, 3, self.heads, width // self.heads)  # (B, T, 3, H, K)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # (B, H, T, K) each
+        missing = None
         if memory is not None:
-            key, value = torch.cat((memory[0], key), 2), torch.cat((memory[1], value), 2)  # (B, H, M + T, K)
+            missing = memory.missing
+            key, value = torch.cat((memory.keys, key), 2), torch.cat((memory.values, value), 2)  # (B, H, M + T, K)
         past = key.shape[2] - new
         parts = []
         for first in range(0, new, self.span):
             last = min(first + self.span, new)
             start, end = max(0, past + first - self.span), past + last
             here, keys, values = query[:, :, first:last], key[:, :, start:end], value[:, :, start:end]
-            mask = self._band(past + first, past + last, start, end, x.device)
+            mask = self._band(past + first, past + last, start, end, missing, x.device)
             parts.append(F.scaled_dot_product_attention(here, keys, values, mask))
         heads = torch.cat(parts, 2).transpose(1, 2).reshape(batch, new, width)  # (B, T, R)
-        return x + self.residual(heads), (key[:, :, -self.span :], value[:, :, -self.span :])
+        if missing is not None:
+            missing = _unless_zero((missing - max(0, key.shape[2] - self.span)).clamp(min=0))
+        return x + self.residual(heads), Memory(key[:, :, -self.span :], value[:, :, -self.span :], missing)
 
-    def _band(self, first: int, last: int, start: int, end: int, device: torch.device) -> Tensor | None:
-        """(positions first..last, positions start..end) bool, True where attention may look; None for everywhere."""
-        if last - first == 1:
+    def _band(
+        self, first: int, last: int, start: int, end: int, missing: Tensor | None, device: torch.device
+    ) -> Tensor | None:
+        """(B or 1, 1, positions first..last, positions start..end) bool, True where attention may look.
+
+        None for everywhere.
+        """
+        if last - first == 1 and missing is None:
             return None
-        distance = torch.arange(first, last, device=device)[:, None] - torch.arange(start, end, device=device)
-        return (distance >= 0) & (distance <= self.span)
+        there = torch.arange(start, end, device=device)
+        distance = torch.arange(first, last, device=device)[:, None] - there
+        seen = ((distance >= 0) & (distance <= self.span))[None, None]
+        return seen if missing is None else seen & (there >= missing[:, None])[:, None, None]

@@ -7,22 +7,21 @@ values, K = D / H head size, k experts of a token.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from midifactory.models.attention import Attention
+from midifactory.models.cache import KeyValueCache, after_prefix
 from midifactory.models.inputs import TokenInput
 from midifactory.models.interface import PAD, Conditions, Output, PlaceReader, SequenceModel, check_length, dropout
 from midifactory.models.layers import (
     FEED_FORWARDS,
     NORMS,
     FeedForward,
-    Step,
     default_width,
     make_norm,
     norm_step,
@@ -32,30 +31,6 @@ from midifactory.models.positions import POSITIONS, Positions, Span
 
 INITIALISATIONS = ("gpt2", "xavier")
 BlockStep = Callable[[Tensor, Span, Tensor, Tensor], Tensor]
-
-
-@dataclass
-class KeyValueCache:
-    """Keys and values in static buffers, and how much of them is filled.
-
-    keys, values: one (B, G, C + capacity, K) per layer. prefix: C. length: columns that are filled, the prefix's
-    included. padding: (B,) or None: tokens at the start of each row that are no music and are not attended to.
-    steps: what each block does to one more token, and the norm after them. readers: the states of TokenInput's reader
-    of places.
-    """
-
-    keys: list[Tensor]
-    values: list[Tensor]
-    prefix: int
-    padding: Tensor | None
-    steps: tuple[list[BlockStep], Step]
-    readers: list[Any]
-    length: int = 0
-
-    @property
-    def capacity(self) -> int:
-        """Tokens a row can hold."""
-        return self.keys[0].shape[2] - self.prefix
 
 
 class Block(nn.Module):
@@ -205,19 +180,18 @@ class Transformer(SequenceModel):
     def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> KeyValueCache:
         """An empty cache; capacity at most `context`."""
         check_length(capacity, self.context, "context", "ask for a smaller capacity")
-        like, prefix = self.inputs.tokens.weight, self.inputs.prefix_length
-        shape = (batch_size, self.kv_heads, prefix + capacity, like.shape[1] // self.heads)
-        keys, values = ([like.new_zeros(shape) for _ in self.blocks] for _ in range(2))
-        padding = None if padding is None else padding.to(like.device)
-        steps = [block.step() for block in cast(list[Block], self.blocks)], norm_step(self.norm)
-        return KeyValueCache(keys, values, prefix, padding, steps, self.inputs.start(batch_size))
+        like, ignored = self.inputs.tokens.weight, [0] * batch_size if padding is None else padding.tolist()
+        shape = len(self.blocks), batch_size, self.kv_heads, capacity, like.shape[1] // self.heads
+        state = KeyValueCache(like, shape, self.inputs.prefix_length, ignored, self.inputs.start(batch_size))
+        state.steps = [block.step() for block in cast(list[Block], self.blocks)], norm_step(self.norm)
+        return state
 
     def forward(self, ids: Tensor, state: KeyValueCache | None = None, conditions: Conditions | None = None) -> Output:
         """ids (B, T) -> logits (B, T, V); with a cache the T tokens are appended to it in place.
 
         A mixture of experts names those chosen in its statistics, but for a single token that is appended to a cache.
         """
-        fresh = state is None or state.length == 0
+        fresh = state is None or not any(state.lengths)
         prefix = self.inputs.prefix(len(ids), conditions) if fresh else None  # (B, C, D)
         readers = self.inputs.start(len(ids)) if state is None else state.readers
         x, routings = self._read(self.inputs(ids, readers, conditions), state, prefix)
@@ -261,30 +235,32 @@ class Transformer(SequenceModel):
         self, x: Tensor, state: KeyValueCache | None, prefix: Tensor | None, maps: list[Tensor] | None = None
     ) -> tuple[Tensor, list[Routing]]:
         """Embedded tokens x (B, T, D) -> the same after all blocks, and their routings; `maps` takes weights."""
-        new = x.shape[1]
-        start = state.length if state is not None else 0
-        end = start + new + (prefix.shape[1] if prefix is not None else 0)
+        new, before = x.shape[1], 0 if prefix is None else prefix.shape[1]
+        columns = range(before, before + new) if state is None else state.place(new, before)
+        end = columns.stop if isinstance(columns, range) else int(columns.max()) + 1
         tokens = end - self.inputs.prefix_length
         if state is not None:
             check_length(tokens, state.capacity, "cache", "ask new_state for a greater capacity")
         else:
             check_length(tokens, self.context, "context", f"give fewer, or set model.context={tokens} and train anew")
-        padding = state.padding if state is not None else None
-        added = self.positions.added(start, end, padding, x.device)
+        added = self.positions.added(columns, x.device)
         x = x if added is None else x + added
-        if state is not None and end == start + 1 and not (self.training or torch.is_grad_enabled()):
-            return self._step(x[:, 0], state)[:, None], []
+        if state is not None and new == 1 and prefix is None and not (self.training or torch.is_grad_enabled()):
+            x = self._step(x[:, 0], state, self.positions.span_of_one(columns, end, x.device), end)[:, None]
+            state.advance(1, 0)
+            return x, []
         if prefix is not None:
             x = torch.cat((prefix, x), 1)  # (B, C + T, D)
+            columns = after_prefix(columns, before)
         x = dropout(x, self.embedding_dropout, self.training)
-        span = self.positions.span(start, end, padding, x.device, explicit=maps is not None)
+        span = self.positions.span(columns, end, x.device, explicit=maps is not None)
         routings = []
         for index, block in enumerate(cast(list[Block], self.blocks)):
             if maps is not None:
                 maps.append(block.attention.weights(block.norm_attention(x), span))
             if state is not None:
-                filled = state.keys[index].narrow(2, 0, end), state.values[index].narrow(2, 0, end)
-                x, routing = block(x, span, filled)
+                keys, values = state.layers[index]
+                x, routing = block(x, span, (keys.narrow(2, 0, end), values.narrow(2, 0, end)))
             elif self.activation_checkpointing and self.training:
                 x, routing = checkpoint(block, x, span, use_reentrant=False)
             else:
@@ -292,17 +268,14 @@ class Transformer(SequenceModel):
             if routing is not None:
                 routings.append(routing)
         if state is not None:
-            state.length = end
+            state.advance(new, before)
         return self.norm(x)[:, -new:], routings
 
-    def _step(self, x: Tensor, state: KeyValueCache) -> Tensor:
+    def _step(self, x: Tensor, state: KeyValueCache, span: Span, end: int) -> Tensor:
         """One more token of each row, (B, D) -> (B, D): `_read`'s arithmetic without its modules."""
-        start, end = state.length, state.length + 1
-        span = self.positions.span_of_one(start, state.padding, x.device)
         steps, norm = state.steps
-        for step, keys, values in zip(steps, state.keys, state.values, strict=True):
+        for step, (keys, values) in zip(steps, state.layers, strict=True):
             x = step(x, span, keys.narrow(2, 0, end), values.narrow(2, 0, end))
-        state.length = end
         return norm(x)
 
 

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from midifactory.models.attention import Attention
 from midifactory.models.inputs import TokenInput
-from midifactory.models.interface import PAD, Conditions, Output, PlaceReader, SequenceModel, dropout
+from midifactory.models.interface import PAD, Conditions, Output, PlaceReader, SequenceModel, State, dropout
 from midifactory.models.layers import FeedForward
 from midifactory.models.positions import Span, rotary_table
 from midifactory.models.recurrent import Recurrent
@@ -119,7 +119,7 @@ class VAE(SequenceModel):
         """The share of `kl_weight` in force: it rises linearly to 1 at step `anneal_steps`."""
         self._share = min(1.0, step / self.anneal_steps) if self.anneal_steps else 1.0
 
-    def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> Any:
+    def new_state(self, batch_size: int, capacity: int, padding: Tensor | None = None) -> State:
         """The decoder's."""
         return self.decoder.new_state(batch_size, capacity, padding)
 
