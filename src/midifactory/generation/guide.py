@@ -77,13 +77,15 @@ class MusicGuide:
         self.opens_bar = False
         self._queue = deque(opening)
         self._downbeats, self._wish = downbeats, wish
-        self._greeted = walk.bar  # the last bar whose downbeat has come
+        self._greeted = 0  # the last bar whose downbeat has come; an opening has its own
         self.end_bar = bars_before + length.bars if length.bars is not None else None
         walk.end_bar = self.end_bar
         walk.keeps_bar_lines = downbeats is not None
         self.seconds = length.seconds
         self._end_seconds = seconds_before + length.seconds if length.seconds is not None else None
         self._tokens_left = length.tokens
+        if not opening:
+            self._greet()
 
     @property
     def finished(self) -> list[Struck]:
@@ -120,10 +122,14 @@ class MusicGuide:
         bar = walk.bar
         walk.step(token)
         self.opens_bar = walk.bar != bar
+        self._greet()
+        return token
+
+    def _greet(self) -> None:
+        walk = self.walk
         if self._downbeats is not None and not self._queue and walk.bar > self._greeted and walk.at_downbeat:
             self._greeted = walk.bar
             self._queue.extend(self._struck(self._downbeats(walk.bar)))
-        return token
 
     def _struck(self, notes: Sequence[ForcedNote]) -> Iterator[int]:
         """The ids of the notes, one after the other."""

@@ -229,8 +229,11 @@ class Grammar:
                     last = metre if self.metre[column] < 0 else self.metre[column]
                     self.position[metre, column] = places.ticks_of(moved.position, last)
         last = self.bar_ticks[np.where(self.metre < 0, np.arange(metres)[:, None], self.metre)]
-        self.moving_notes = bool(np.isin(self.note_id, self.movers).any())
         self.placed, self.in_bar, self.opens = self.position >= 0, self.position < last, self.kind == OPENS
+        # Movers that do more than stand at a bar line: what is to begin there could not come before it.
+        struck = np.isin(self.movers, np.concatenate([self.note_id, self.chord_id]))
+        self.goes_on = struck | self.placed.any(0) | (self.open_slot[self.movers] > 0)
+        self.moving_notes = bool(np.isin(self.note_id, self.movers).any())
         self.moves = {name: bool(allowed[self.movers].any()) for name, allowed in self.follow.items()}
         told = np.concatenate([self.note_id, self.off_id, self.chord_id])
         self.strikes = {name: bool(allowed[told].any()) for name, allowed in self.follow.items()}

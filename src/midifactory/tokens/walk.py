@@ -447,7 +447,7 @@ class Walk:
                 self._keep_every_bar(mask, bar, with_onset)
             if self.keeps_bar_lines:
                 later = bar > max(place.bar, 0)
-                mask[grammar.movers[later & ((bar > place.bar + 1) | (tick != bar_tick))]] = False
+                mask[grammar.movers[later & ((bar > place.bar + 1) | (tick != bar_tick) | grammar.goes_on)]] = False
             if with_end:
                 self._keep_length(mask, bar, tick)
             if watched or grammar.strikes[self.context]:
