@@ -6,6 +6,7 @@ the model was trained on: then its newer part, from a good place on, is read onc
 Legend: B rows, T tokens, V vocabulary, C conditions, Z latent size, L lanes: the rows of the model's state.
 """
 
+import sys
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -19,10 +20,12 @@ from torch import Tensor
 
 from midifactory.errors import UserError
 from midifactory.generation.sampling import Sampling, Settings, sample
-from midifactory.models.interface import Conditions, SequenceModel, State
+from midifactory.models.interface import PAD, Conditions, SequenceModel, State
 
 # When the window is full, at most this share of it is read again: a new cache then lasts for the rest.
 _KEPT_SHARE = 0.75
+# Rows at least so long as this share of the longest are padded to be read with it; a recurrent state takes no padding.
+_LIKE_LENGTH = 0.75
 
 
 class Guide(Protocol):
@@ -198,15 +201,15 @@ def free_bytes(device: torch.device) -> int | None:
 class _Running:
     """A row of a running batch.
 
-    length: tokens that count as read, see Batch._read_anew. anchors: places in the row where it may be started anew.
+    full_at: the batch's step at which it fills its window. anchors: places in the row where it may be started anew.
     token: taken last, not read yet. ended: it goes along, unheard, until the batch is next put in order.
     """
 
-    __slots__ = ("anchors", "ended", "generator", "length", "row", "token")
+    __slots__ = ("anchors", "ended", "full_at", "guide", "random", "row", "token")
 
     def __init__(self, row: Row, anchors: frozenset[int]):
-        self.row, self.generator = row, np.random.default_rng(list(row.seed))
-        self.length, self.token, self.ended = len(row.prompt), row.prompt[-1], False
+        self.row, self.guide, self.random = row, row.guide, np.random.default_rng(list(row.seed)).random
+        self.token, self.ended, self.full_at = row.prompt[-1], False, sys.maxsize
         self.anchors = [place for place, token in enumerate(row.prompt) if token in anchors]
 
 
@@ -228,6 +231,8 @@ class Batch:
         self._engine = engine
         self._lanes: list[_Lane] = []
         self._running: list[_Running] = []  # those of the lanes that are told, in their order
+        self._ended = 0  # how many of them have
+        self._steps, self._full_at = 0, sys.maxsize  # tokens fed to each; the step at which the first fills its window
         self._state: State | None = None
         self._logits: Tensor | None = None  # (L, V) after the last token of each lane; None while tokens are unread
 
@@ -249,115 +254,131 @@ class Batch:
         self._keep([index for index, lane in enumerate(self._lanes) if not lane.running.ended])
         if self._lanes:
             self._read_on()
-        self._read_anew([(_Running(row, self._engine.anchors), row.prompt) for row in rows])
+        window = self._engine.window
+        fresh = [_Running(row, self._engine.anchors) for row in rows]
+        for running in fresh:
+            if window is not None:
+                running.full_at = self._steps + window - len(running.row.prompt)
+        self._read_anew([(running, running.row.prompt) for running in fresh])
 
     def leave(self, row: Row) -> None:
         """End a row; nothing happens where it has ended."""
         for running in self._running:
-            if running.row is row:
-                running.ended = True
+            if running.row is row and not running.ended:
+                self._end(running)
 
     @torch.inference_mode()
     def step(self) -> list[Row]:
         """One token for every row; returns those that ended with this step, without a token."""
-        if all(running.ended for running in self._running):
+        if self._ended == len(self._running):
             self._keep([])
             return []
-        logits = self._read_on()
-        forced = [0 if running.ended else running.row.guide.forced() for running in self._running]
-        uniforms = [0.0 if running.ended else running.generator.random() for running in self._running]
-        tokens, nats = self._draw(logits, forced, uniforms)
-        self._logits = None
-        ended = []
+        logits, self._logits = self._read_on(), None
+        forced: list[int | None] = []
+        uniforms, biases, masks = list[float](), dict[int, np.ndarray](), dict[int, np.ndarray]()
+        for index, running in enumerate(self._running):
+            if running.ended:
+                forced.append(running.token)
+                uniforms.append(0.0)
+                continue
+            guide = running.guide
+            token = guide.forced()
+            forced.append(token)
+            uniforms.append(running.random())
+            if token is None:
+                if (bias := guide.bias()) is not None:
+                    biases[index] = bias
+                if (mask := guide.allowed()) is not None:
+                    masks[index] = mask
+        drawn: Sequence[int] = []
+        nats: Sequence[float] = []
+        if None in forced:
+            drawn, nats = self._draw(logits, uniforms, biases, masks)
+        anchors, ended = self._engine.anchors, list[Row]()
         for index, running in enumerate(self._running):
             if running.ended:
                 continue
+            offered = forced[index]
+            token = running.guide.take(drawn[index] if offered is None else offered)
             row = running.row
-            token = row.guide.take(tokens[index])
             if token is None:
-                running.ended = True
+                self._end(running)
                 ended.append(row)
                 continue
-            if row.guide.opens_bar or token in self._engine.anchors:
+            if running.guide.opens_bar or token in anchors:
                 running.anchors.append(len(row.prompt) + len(row.new))
             row.new.append(token)
             running.token = token
-            if row.scored and forced[index] is None:
+            if row.scored and offered is None:
                 row.nats += nats[index]
         return ended
 
     def _draw(
-        self, logits: Tensor, forced: list[int | None], uniforms: list[float]
+        self, logits: Tensor, uniforms: list[float], biases: dict[int, np.ndarray], masks: dict[int, np.ndarray]
     ) -> tuple[list[int], Sequence[float]]:
-        """Logits (L, V) -> a token for each running row, forced ones included, and the nats of those to be scored."""
-        free = [index for index, token in enumerate(forced) if token is None]
-        if not free:
-            return [token for token in forced if token is not None], []
-        plain = logits if self._twice is None else logits[self._twice[0]]  # (B, V), of those told
+        """Logits (L, V) -> a token for each running row, and its nats where any row is scored.
+
+        biases, masks: those that rows have, (V,) each.
+        """
+        plain = logits  # (B, V), of those told
         if self._twice is not None:
-            _, untold, guidance = self._twice
-            logits = logits[untold]
-            logits = logits + guidance * (plain - logits)
-        guides = [running.row.guide for running in self._running]
-        biases = {index: bias for index in free if (bias := guides[index].bias()) is not None}
+            told, untold, guidance = self._twice
+            plain, without = logits[told], logits[untold]
+            logits = without + guidance * (plain - without)
         if biases:
             added = np.zeros(logits.shape, dtype=np.float32)
             for index, bias in biases.items():
                 added[index] = bias
             logits = logits + torch.from_numpy(added).to(logits.device)
-        scored = any(self._running[index].row.scored for index in free)
-        masked = {index: allowed for index in free if (allowed := guides[index].allowed()) is not None}
-        if masked:
-            forbidden = np.zeros(logits.shape, dtype=bool)
-            for index, allowed in masked.items():
-                np.logical_not(allowed, out=forbidden[index])
-            closed = torch.from_numpy(forbidden).to(logits.device)
-            if scored and plain is not logits:
-                plain = plain.masked_fill(closed, -torch.inf)
-            logits.masked_fill_(closed, -torch.inf)
-        draws = torch.from_numpy(np.array(uniforms, dtype=np.float32)).to(logits.device)
-        drawn = sample(logits, self._settings, draws)
-        nats: Sequence[float] = []
-        if scored:
-            nats = (plain.logsumexp(-1) - plain.gather(-1, drawn[:, None])[:, 0]).tolist()
+        if masks:
+            allowed = np.ones(logits.shape, dtype=bool)
+            for index, mask in masks.items():
+                allowed[index] = mask
+            forbidden = torch.from_numpy(~allowed).to(logits.device)
+            if self._scored and plain is not logits:
+                plain = plain.masked_fill(forbidden, -torch.inf)
+            logits.masked_fill_(forbidden, -torch.inf)
+        drawn = sample(logits, self._settings, torch.tensor(uniforms, dtype=torch.float32).to(logits.device))
         tokens: list[int] = drawn.tolist()
-        for index in masked:
-            if forbidden[index, tokens[index]]:
+        for index, mask in masks.items():
+            if not mask[tokens[index]]:
                 raise ValueError("a guide allows no token at all")
-        return [mine if token is None else token for mine, token in zip(tokens, forced, strict=True)], nats
+        nats = list[float]()
+        if self._scored:
+            nats = (plain.logsumexp(-1) - plain.gather(-1, drawn[:, None])[:, 0]).tolist()
+        return tokens, nats
+
+    def _end(self, running: _Running) -> None:
+        running.ended = True
+        self._ended += 1
 
     def _read_on(self) -> Tensor:
         """Feed the tokens that were taken last, and put the batch in order: (L, V) of the next ones."""
         if self._logits is not None:
             return self._logits
-        window = self._engine.window
-        full = [] if window is None else [running for running in self._running if running.length >= window]
-        ended = [running for running in self._running if running.ended]
+        full = list[_Running]()
         # To take rows out is to copy others, and to have another size of batch: not for each one that ends.
-        if full or 2 * len(ended) >= len(self._running):
-            out = {id(running) for running in (*full, *ended)}
-            self._keep([index for index, lane in enumerate(self._lanes) if id(lane.running) not in out])
+        if self._steps >= self._full_at or 2 * self._ended >= len(self._running):
+            full = [running for running in self._running if running.full_at <= self._steps and not running.ended]
+            lanes = enumerate(self._lanes)
+            self._keep([i for i, (row, _) in lanes if row.full_at > self._steps and not row.ended])
         if self._lanes:
-            tokens = torch.tensor([[lane.running.token] for lane in self._lanes], device=self._engine.device)
-            self._logits = self._feed(tokens, self._state, self._conditions)
-            for running in self._running:
-                running.length += 1
-        again = [running for running in full if not running.ended]
-        if again and window is not None:
+            tokens = torch.tensor([lane.running.token for lane in self._lanes], device=self._engine.device)
+            self._logits = self._feed(tokens[:, None], self._state, self._conditions)
+            self._steps += 1
+        window = self._engine.window
+        if full and window is not None:
             limit = max(1, int(window * _KEPT_SHARE))
-            self._read_anew([(running, _tail(running, limit)) for running in again])
-            for running in again:
+            for running in full:
                 # As if the share had been read in full: when a row is read again hangs on its length alone.
-                running.length = limit
+                running.full_at = self._steps + window - limit
+            self._read_anew([(running, _tail(running, limit)) for running in full])
         assert self._logits is not None
         return self._logits
 
     def _read_anew(self, rows: Sequence[tuple[_Running, Sequence[int]]]) -> None:
-        """Read ids into fresh states and add them to the batch.
-
-        Rows of one length together, so that no model has to know of padding; and what is the same in several rows once.
-        """
-        by_length: dict[int, dict[Any, list[_Lane]]] = {}
+        """Read ids into fresh states and add them to the batch; what is the same in several rows is read once."""
+        by_text: dict[Any, list[_Lane]] = {}
         for running, ids in rows:
             row = running.row
             latent = None if row.latent is None else tuple(row.latent.tolist())
@@ -365,24 +386,30 @@ class Batch:
             for told in (True, False) if twice else (True,):
                 lane = _Lane(running, told)
                 labels = lane.labels()
-                same = tuple(ids), labels and tuple(labels), latent
-                by_length.setdefault(len(ids), {}).setdefault(same, []).append(lane)
-        parts = [] if self._logits is None else [self._logits]
-        for length, group in by_length.items():
-            state = self._engine.model.new_state(len(group), self._engine.window or length)
-            tokens = torch.tensor([ids for ids, *_ in group], device=self._engine.device)
-            logits = self._feed(tokens, state, self._told([same[0] for same in group.values()]))
-            copies = [index for index, same in enumerate(group.values()) for _ in same]
+                by_text.setdefault((tuple(ids), labels and tuple(labels), latent), []).append(lane)
+        model, window, device = self._engine.model, self._engine.window, self._engine.device
+        parts: list[tuple[list[_Lane], State, Tensor]] = []
+        for texts in _of_like_length([ids for ids, *_ in by_text], 1.0 if model.context is None else _LIKE_LENGTH):
+            group = [(ids, lanes) for (ids, *_), lanes in by_text.items() if ids in texts]
+            longest = max(map(len, texts))
+            padding = torch.tensor([longest - len(ids) for ids, _ in group])
+            state = model.new_state(len(group), window or longest, padding if bool(padding.any()) else None)
+            padded = [[PAD] * (longest - len(ids)) + list(ids) for ids, _ in group]
+            conditions = self._told([lanes[0] for _, lanes in group])
+            logits = self._feed(torch.tensor(padded, device=device), state, conditions)
+            copies = [index for index, (_, lanes) in enumerate(group) for _ in lanes]
             if len(copies) > len(group):
                 state.select(copies)
                 logits = logits[copies]
+            parts.append(([lane for _, lanes in group for lane in lanes], state, logits))
+        for lanes, state, _ in parts:
+            self._lanes += lanes
             if self._state is None:
                 self._state = state
             else:
                 self._state.join(state)
-            self._lanes += [lane for same in group.values() for lane in same]
-            parts.append(logits)
-        self._logits = torch.cat(parts) if len(parts) > 1 else parts[0]
+        known = [] if self._logits is None else [self._logits]
+        self._logits = torch.cat([*known, *(logits for *_, logits in parts)])
         self._arrange()
 
     def _feed(self, ids: Tensor, state: State | None, conditions: Conditions | None) -> Tensor:
@@ -411,6 +438,9 @@ class Batch:
         told = [index for index, lane in enumerate(self._lanes) if lane.told]
         self._running = [self._lanes[index].running for index in told]
         rows = [running.row for running in self._running]
+        self._ended = sum(running.ended for running in self._running)
+        self._full_at = min((running.full_at for running in self._running), default=sys.maxsize)
+        self._scored = any(row.scored for row in rows)
         self._conditions = self._told(self._lanes)
         self._settings = Settings([row.sampling for row in rows], device, [row.temperatures for row in rows])
         # Where each row's readings with and without labels stand, and its guidance (B, 1); without a second reading 1.
@@ -442,6 +472,18 @@ class Batch:
             if some_latent is None
             else torch.stack([torch.zeros_like(some_latent) if part is None else part for part in latents]).to(device),
         )
+
+
+def _of_like_length(texts: Iterable[tuple[int, ...]], share: float) -> list[set[tuple[int, ...]]]:
+    """Texts to be read together: none shorter than `share` of the longest beside it."""
+    groups: list[set[tuple[int, ...]]] = []
+    longest = 0
+    for text in sorted(texts, key=len, reverse=True):
+        if not groups or len(text) < share * longest:
+            groups.append(set())
+            longest = len(text)
+        groups[-1].add(text)
+    return groups
 
 
 def _tail(running: _Running, limit: int) -> list[int]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from midifactory.errors import UserError
 
 _FEW = 128  # the greatest logits, among which a draw almost always ends; to sort all of V is the dearest part of it
-_WORTH_IT = 4096  # numbers in (B, V), below which a sort costs less than to look whether it can be spared
+_WORTH_IT = 8192  # numbers in (B, V), below which a sort costs less than to look whether it can be spared
 _ROUNDING = 2e-5  # a decision on a share of the probability that is as near as this must be made in full
 _COLDEST = torch.finfo(torch.float32).tiny
 

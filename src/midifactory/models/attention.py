@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from midifactory.models.blockwise import blockwise_attention
-from midifactory.models.layers import affine
+from midifactory.models.layers import linear_step
 from midifactory.models.positions import Span, rotate
 
 _FEW = 1024  # tokens, up to which a CPU keeps the weights of a training step: 17 MB of a row and 8 heads at 1024
@@ -70,11 +70,11 @@ class Attention(nn.Module):
 
     def step(self) -> AttentionStep:
         """`forward` for one more token of each row: a function of x (B, D), span, keys and values (B, G, L, K)."""
-        qkv, qkv_bias, out, out_bias = self.qkv.weight, self.qkv.bias, self.residual.weight, self.residual.bias
+        qkv, out = linear_step(self.qkv), linear_step(self.residual)
         heads, shared, turned = self.heads, self.kv_heads, self.heads + self.kv_heads
 
         def attend(x: Tensor, span: Span, keys: Tensor, values: Tensor) -> Tensor:
-            split = affine(x, qkv, qkv_bias).view(len(x), turned + shared, -1)  # (B, H + 2 G, K)
+            split = qkv(x).view(len(x), turned + shared, -1)  # (B, H + 2 G, K)
             query_key = split[:, :turned] if span.rotation is None else rotate(split[:, :turned], *span.rotation)
             query = query_key[:, :heads]  # (B, H, K)
             if span.columns is None:
@@ -89,7 +89,7 @@ class Attention(nn.Module):
             # The heads of a group as so many queries, so that no key is copied.
             query = query.reshape(len(x), shared, -1, query.shape[-1])  # (B, G, R, K)
             mixed = F.scaled_dot_product_attention(query, keys, values, mask)  # (B, G, R, K)
-            return affine(mixed.reshape(x.shape), out, out_bias)
+            return out(mixed.reshape(x.shape))
 
         return attend
 

@@ -32,7 +32,9 @@ class KeyValueCache(State):
     """
 
     layers: list[tuple[Tensor, Tensor]]
-    steps: Any  # what the model does to one more token, made with the state
+    # What the model does to one more token, made with the state: the native step, or else its blocks'.
+    native: Any
+    steps: Any
     _buffer: Tensor  # (N, 2, R, G, C + capacity, K), R >= B
 
     def __init__(

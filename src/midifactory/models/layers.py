@@ -1,7 +1,8 @@
 """Parts of a transformer's block that look at one position at a time: norms and feed-forwards.
 
 Each part has a `step`: the same arithmetic as a plain function of x (B, D), its weights found once. While decoding,
-calling some forty modules and finding their weights costs as much as their small products.
+calling some forty modules and finding their weights costs as much as their small products. It is what decodes where
+there is no native step (native.py).
 
 Legend: B rows, T tokens, D d_model, W inner width of a feed-forward.
 """
@@ -80,7 +81,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., D) -> (..., D)."""
-        if not self.gated or x.device.type != "cpu":
+        if not self.gated or x.device.type != "cpu" or not isinstance(self.rise, nn.Linear):
             return self.residual(_activate(self.rise(x), self.gated))
         # In two products, since a CPU is slow with halves that do not lie together.
         biases = (None, None) if self.rise.bias is None else self.rise.bias.chunk(2)
@@ -89,9 +90,8 @@ class FeedForward(nn.Module):
 
     def step(self) -> Step:
         """`forward` as a function of x (B, D)."""
-        rise, rise_bias, fall, fall_bias = self.rise.weight, self.rise.bias, self.residual.weight, self.residual.bias
-        gated = self.gated
-        return lambda x: affine(_activate(affine(x, rise, rise_bias), gated), fall, fall_bias)
+        rise, fall, gated = linear_step(self.rise), linear_step(self.residual), self.gated
+        return lambda x: fall(_activate(rise(x), gated))
 
 
 def default_width(d_model: int, kind: str) -> int:
@@ -106,8 +106,15 @@ def _activate(x: Tensor, gated: bool) -> Tensor:
     return F.silu(gate) * value
 
 
-def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """F.linear of x (B, D); for a single row as the product of a matrix and a vector, which is faster on a CPU."""
-    if len(x) > 1 or x.dtype != weight.dtype:  # of the two, autocast on a CPU knows F.linear alone
-        return F.linear(x, weight, bias)
-    return (torch.mv(weight, x[0]) if bias is None else torch.addmv(bias, weight, x[0]))[None]
+def linear_step(linear: nn.Module) -> Step:
+    """A linear layer of x (B, D); a single row as the product of a matrix and a vector, which is faster on a CPU."""
+    if not isinstance(linear, nn.Linear):
+        return linear
+    weight, bias = linear.weight, linear.bias
+
+    def multiply(x: Tensor) -> Tensor:
+        if len(x) > 1 or x.dtype != weight.dtype:  # of the two, autocast on a CPU knows F.linear alone
+            return F.linear(x, weight, bias)
+        return (torch.mv(weight, x[0]) if bias is None else torch.addmv(bias, weight, x[0]))[None]
+
+    return multiply

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from midifactory.models.attention import Attention
-from midifactory.models.cache import KeyValueCache, after_prefix
+from midifactory.models.cache import Columns, KeyValueCache, after_prefix
 from midifactory.models.inputs import TokenInput
 from midifactory.models.interface import PAD, Conditions, Output, PlaceReader, SequenceModel, check_length, dropout
 from midifactory.models.layers import (
@@ -27,6 +27,7 @@ from midifactory.models.layers import (
     norm_step,
 )
 from midifactory.models.moe import Experts, Routing, router_losses
+from midifactory.models.native import native_step
 from midifactory.models.positions import POSITIONS, Positions, Span
 
 INITIALISATIONS = ("gpt2", "xavier")
@@ -183,7 +184,9 @@ class Transformer(SequenceModel):
         like, ignored = self.inputs.tokens.weight, [0] * batch_size if padding is None else padding.tolist()
         shape = len(self.blocks), batch_size, self.kv_heads, capacity, like.shape[1] // self.heads
         state = KeyValueCache(like, shape, self.inputs.prefix_length, ignored, self.inputs.start(batch_size))
-        state.steps = [block.step() for block in cast(list[Block], self.blocks)], norm_step(self.norm)
+        state.native = native_step(self)
+        if state.native is None:
+            state.steps = [block.step() for block in cast(list[Block], self.blocks)], norm_step(self.norm)
         return state
 
     def forward(self, ids: Tensor, state: KeyValueCache | None = None, conditions: Conditions | None = None) -> Output:
@@ -194,8 +197,8 @@ class Transformer(SequenceModel):
         fresh = state is None or not any(state.lengths)
         prefix = self.inputs.prefix(len(ids), conditions) if fresh else None  # (B, C, D)
         readers = self.inputs.start(len(ids)) if state is None else state.readers
-        x, routings = self._read(self.inputs(ids, readers, conditions), state, prefix)
-        output = Output(self.head(x), state)
+        logits, routings = self._read(self.inputs(ids, readers, conditions), state, prefix, to_logits=True)
+        output = Output(logits, state)
         if routings:
             output.statistics["experts"] = torch.stack([routing.chosen for routing in routings])[:, :, -ids.shape[1] :]
         if routings and self.training:
@@ -232,9 +235,14 @@ class Transformer(SequenceModel):
         return [weights[..., -ids.shape[1] :, -ids.shape[1] :] for weights in maps]
 
     def _read(
-        self, x: Tensor, state: KeyValueCache | None, prefix: Tensor | None, maps: list[Tensor] | None = None
+        self,
+        x: Tensor,
+        state: KeyValueCache | None,
+        prefix: Tensor | None,
+        maps: list[Tensor] | None = None,
+        to_logits: bool = False,
     ) -> tuple[Tensor, list[Routing]]:
-        """Embedded tokens x (B, T, D) -> the same after all blocks, and their routings; `maps` takes weights."""
+        """Embedded tokens x (B, T, D) -> the same after all blocks, or logits, and routings; `maps` takes weights."""
         new, before = x.shape[1], 0 if prefix is None else prefix.shape[1]
         columns = range(before, before + new) if state is None else state.place(new, before)
         end = columns.stop if isinstance(columns, range) else int(columns.max()) + 1
@@ -246,7 +254,7 @@ class Transformer(SequenceModel):
         added = self.positions.added(columns, x.device)
         x = x if added is None else x + added
         if state is not None and new == 1 and prefix is None and not (self.training or torch.is_grad_enabled()):
-            x = self._step(x[:, 0], state, self.positions.span_of_one(columns, end, x.device), end)[:, None]
+            x = self._step(x[:, 0], state, columns, end, to_logits)[:, None]
             state.advance(1, 0)
             return x, []
         if prefix is not None:
@@ -269,14 +277,17 @@ class Transformer(SequenceModel):
                 routings.append(routing)
         if state is not None:
             state.advance(new, before)
-        return self.norm(x)[:, -new:], routings
+        x = self.norm(x)[:, -new:]
+        return self.head(x) if to_logits else x, routings
 
-    def _step(self, x: Tensor, state: KeyValueCache, span: Span, end: int) -> Tensor:
-        """One more token of each row, (B, D) -> (B, D): `_read`'s arithmetic without its modules."""
-        steps, norm = state.steps
+    def _step(self, x: Tensor, state: KeyValueCache, columns: Columns, end: int, to_logits: bool) -> Tensor:
+        """One more token of each row, (B, D) -> (B, D) or (B, V): `_read`'s arithmetic without its modules."""
+        if state.native is not None:
+            return state.native(x, state, to_logits)
+        span, (steps, norm) = self.positions.span_of_one(columns, end, x.device), state.steps
         for step, (keys, values) in zip(steps, state.layers, strict=True):
             x = step(x, span, keys.narrow(2, 0, end), values.narrow(2, 0, end))
-        return norm(x)
+        return self.head(norm(x)) if to_logits else norm(x)
 
 
 def xavier(module: nn.Module) -> None:

@@ -1,0 +1,96 @@
+"""Weights of 8 bits. Oracle: the model that they are a copy of."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from midifactory.models import native
+from midifactory.models.frames import FrameTransformer
+from midifactory.models.interface import Conditions, SequenceModel
+from midifactory.models.quantise import Int8Linear, quantise
+from midifactory.models.recurrent import Recurrent
+from midifactory.models.transformer import Transformer
+from midifactory.models.vae import VAE
+from midifactory.tokens.grid import VoiceGrid
+
+VOCAB = 29
+GRID = VoiceGrid()
+MODELS = {
+    "transformer": lambda: Transformer(VOCAB, d_model=64, heads=4, layers=2, context=64, latent_size=3),
+    "llama": lambda: Transformer(VOCAB, 64, 4, 2, kv_heads=2, norm="rms", feed_forward="swiglu", bias=False),
+    "experts": lambda: Transformer(VOCAB, 64, 4, 2, experts=3),
+    "gru": lambda: Recurrent(VOCAB, "gru", 64, attention_heads=2),
+    "vae": lambda: VAE(VOCAB, d_model=64, latent_size=3),
+    "frames": lambda: FrameTransformer(GRID.vocab_size, 64, places=GRID.places()),
+}
+
+
+def learnt(make) -> tuple[SequenceModel, torch.Tensor]:
+    """A model after a few steps of training on a scale, and tokens of that kind."""
+    torch.manual_seed(0)
+    model = make()
+    ids = 4 + (torch.arange(48) + torch.randint(20, (16, 1))) % 20
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    for _ in range(15):
+        optimizer.zero_grad()
+        nats(model.train(), ids).backward()
+        optimizer.step()
+    return model.eval(), ids
+
+
+def nats(model: SequenceModel, ids: torch.Tensor) -> torch.Tensor:
+    latent = torch.linspace(-1, 1, 3).expand(len(ids), -1)
+    takes_latent = any(name.endswith("inputs.latent") for name, _ in model.named_modules())
+    logits = model(ids, conditions=Conditions(latent=latent) if takes_latent else None).logits
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_nats_move_by_less_than_half_a_percent(name):
+    model, ids = learnt(MODELS[name])
+    before = [weights.clone() for weights in model.state_dict().values()]
+    with torch.no_grad():
+        exact, rounded = nats(model, ids).item(), nats(quantise(model), ids).item()
+    assert 0.02 < exact < 3
+    assert rounded == pytest.approx(exact, rel=0.005)
+    assert rounded != exact
+    assert all(torch.equal(*pair) for pair in zip(before, model.state_dict().values(), strict=True))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("has_native", [True, False])
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("name", ["transformer", "llama", "experts", "gru"])
+def test_with_a_state_the_logits_are_those_without(monkeypatch, name, rows, has_native):
+    if not has_native:
+        monkeypatch.setattr(native, "_library", lambda: None)
+    torch.manual_seed(0)
+    model, ids = quantise(MODELS[name]()), torch.randint(VOCAB, (rows, 30))
+    state = model.new_state(rows, 30)
+    cached = torch.cat([model(part, state).logits for part in ids.split([5] + [1] * 25, 1)], 1)
+    expected = model(ids).logits
+    torch.testing.assert_close(cached, expected, rtol=1e-3, atol=1e-4 * expected.std().item())
+
+
+@torch.no_grad()
+def test_a_weight_moves_by_at_most_half_a_step_of_its_own_output():
+    torch.manual_seed(0)
+    linear = nn.Linear(50, 7)
+    linear.weight[2] *= 1000
+    linear.weight[3] = 0
+    quantised, x = Int8Linear(linear), torch.randn(4, 50)
+    moved = (quantised.weight * quantised.scales[:, None] - linear.weight).abs()
+    assert (moved <= linear.weight.abs().amax(1, keepdim=True) / 254 * 1.0001).all()
+    expected = x @ (quantised.weight * quantised.scales[:, None]).T + linear.bias
+    torch.testing.assert_close(quantised(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_its_linear_layers_take_a_quarter_of_the_memory():
+    model = MODELS["llama"]()
+    plain = sum(part.weight.nbytes for part in model.modules() if isinstance(part, nn.Linear))
+    small = quantise(model)
+    assert not any(isinstance(part, nn.Linear) for part in small.modules())
+    parts = [part for part in small.modules() if isinstance(part, Int8Linear)]
+    assert sum(part.weight.nbytes for part in parts) == plain / 4
+    assert sum(part.scales.numel() for part in parts) == sum(part.out_features for part in parts)
