@@ -17,6 +17,7 @@ from midifactory.generation.pieces import Composition, compose, opening_of_style
 from midifactory.generation.sampling import Sampling
 from midifactory.generation.styles import Arpeggio, Chords, Free, Melody, Style
 from midifactory.generation.wishes import parse_wishes
+from midifactory.models.interface import State
 from midifactory.models.transformer import Transformer
 from midifactory.music.score import bar_starts, duration_seconds, note_arrays, seconds_at
 from midifactory.tokens.tokenizer import Tokenizer
@@ -35,6 +36,19 @@ def untrained_of(name: str) -> Untrained:
     return Untrained(model, tokenizer, 192)
 
 
+class Said(State):
+    """How many tokens a parrot has read; it talks to one listener at a time."""
+
+    def __init__(self) -> None:
+        self.said = 0
+
+    def select(self, rows):
+        assert len(rows) == 1
+
+    def join(self, other):
+        raise AssertionError("one at a time")
+
+
 class Parrot(torch.nn.Module):
     """Says the ids of a score over and over: a trained model without the training."""
 
@@ -48,13 +62,13 @@ class Parrot(torch.nn.Module):
         self.unused = torch.nn.Parameter(torch.zeros(1))
 
     def new_state(self, size, capacity, padding=None):
-        return 0
+        return Said()
 
     def forward(self, ids, state=None, conditions=None):
-        said = (state or 0) + ids.shape[1]
+        state.said += ids.shape[1]
         logits = torch.zeros(len(ids), ids.shape[1], self.vocab_size)
-        logits[:, -1, self.ids[(said - 1) % len(self.ids)]] = 50.0
-        return type("Output", (), {"logits": logits, "state": said})()
+        logits[:, -1, self.ids[(state.said - 1) % len(self.ids)]] = 50.0
+        return type("Output", (), {"logits": logits, "state": state})()
 
 
 def composed(model: Untrained, length: Length, samples=1, seed=0, style: Style | None = None, **wishes):
