@@ -56,6 +56,8 @@ def groups_of(tokenizer: Tokenizer, ids: list[int]) -> Counter[tuple[int, int, i
             program = int(value)
         elif type_ in STRIKES:
             pitch, missing = int(value), list(chain)
+            if not chain:
+                open_notes.setdefault((program, pitch), []).append(velocity)
         elif type_ in OFFS and open_notes.get((program, int(value))):
             found[program, int(value), open_notes[program, int(value)].pop(0)] += 1
     return found

@@ -131,11 +131,14 @@ class Bounds:
                     f"rhythm_grid={controls.grid:g}: this model's tokens divide a quarter note into "
                     f"{grammar.places.ticks_per_quarter}; give a whole number of these, such as 0.25"
                 )
+            if 0 not in grammar.shifts:
+                raise UserError(
+                    f"rhythm_grid={controls.grid:g}: every MicroTiming token of this model leads off it; leave it out"
+                )
         # How far a MicroTiming may move a note: where voices are counted not to before what its token follows.
         self.shifts = grammar.shifts[0], grammar.shifts[-1]
         if self.grid_ticks:
-            nearest = min((abs(shift), -shift) for shift in grammar.shifts)
-            self.shifts = -nearest[1], -nearest[1]
+            self.shifts = 0, 0
         elif controls.polyphony is not None:
             self.shifts = min(shift for shift in grammar.shifts if shift >= 0), grammar.shifts[-1]
         self._tables: dict[tuple[str, int], Table] = {}

@@ -83,6 +83,7 @@ class Grammar:
         self.drum_types = bool(DRUM_TYPES & self.of_type.keys())
         self.drum_slot = self.slots.get(DRUMS, -1)
         self.bar_ticks = np.array(self.places.bar_ticks)
+        self.default_bpm = float(inner.default_tempo)  # the decoder's, of a piece that tells none
         self.bars_by_token = tokenizer.scheme == "PerTok"
         self.shifts = sorted(int(self.values[i]) for i in self.of_type.get("MicroTiming", ())) or [0]
         self.track_ends = np.flatnonzero(np.array(tokenizer.tokens) == TRACK_END)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
+from miditok.constants import DEFAULT_VELOCITY
 
-from midifactory.music.score import DEFAULT_TEMPO_BPM
 from midifactory.tokens.bounds import FOREVER, Bounds, Controls, Table
 from midifactory.tokens.grammar import OFF_TYPES, RESTS, STAYS, STRIKES, TRACK_END, TRACK_START, Grammar
 from midifactory.tokens.tokenizer import Tokenizer
@@ -119,10 +119,10 @@ class Walk:
         self._struck = (0, 0)  # what the note that is being told strikes, and from when on that was free
         self._struck_free_from = 0
         self._shift = 0
-        self._velocity = 64
+        self._velocity = DEFAULT_VELOCITY
         self._chords: dict[int, int] = {}  # how many each slot has at this tick
         self._bar_struck = self._track_struck = False  # whether a note began in the bar, in MMM's track
-        self._tempo = (0, 0.0, DEFAULT_TEMPO_BPM)  # since which tick, at how many seconds, beats per minute
+        self._tempo = (0, 0.0, grammar.default_bpm)  # since which tick, at how many seconds, beats per minute
         self._metres: list[int] = []  # of the bars of MMM's first track
 
     @property
@@ -242,7 +242,7 @@ class Walk:
             self._free_from = self.bounds.free_from.copy()
             self._sounding.clear()
             self._bar_struck = self._track_struck = False
-            self._tempo = (0, 0.0, DEFAULT_TEMPO_BPM)
+            self._tempo = (0, 0.0, grammar.default_bpm)
         context = grammar.context_after(self.context, token)
         self.context = context if context in grammar.follow else self.context
 
