@@ -53,16 +53,14 @@ def test_the_walk_over_real_music_has_the_scores_bars(name, score):
     [
         ("remi_plus", ["use_velocities=false", "use_rests=false", "use_chords=false"]),
         ("remi_plus", ["programs=[0,40]", "num_tempos=5"]),
-        ("remi_plus", ["time_signature_range={4:[3,4],2:[2,3],16:[5]}", "beat_res={0-4:8,4-12:4}"]),
+        ("remi_plus", ["time_signature_range={2:[2,3],16:[5]}", "beat_res={0-4:8}", "beat_res_rest={0-1:8}"]),
         ("remi", ["use_pitchdrum_tokens=false", "remove_duplicated_notes=false"]),
         ("tsd", ["use_rests=false", "use_tempos=false", "use_time_signatures=false", "use_velocities=false"]),
         ("midi_like", ["use_velocities=false", "use_chords=false", "num_tempos=5"]),
         ("structured", ["use_velocities=false", "programs=[-1]"]),
         (
             "per_tok",
-            [
-                "additional_params={use_position_toks:true,use_microtiming:true,ticks_per_quarter:480,max_microtiming_shift:0.125,num_microtiming_bins:30}"
-            ],
+            ["additional_params.use_position_toks=true"],
         ),
         ("per_tok", ["additional_params.use_microtiming=false", "use_velocities=false"]),
         ("mmm", ["use_rests=false", "use_velocities=false", "use_pitchdrum_tokens=false"]),
