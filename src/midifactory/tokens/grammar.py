@@ -113,7 +113,6 @@ class Grammar:
                     after = self.context_after(name, token)
                     if after not in names:
                         names.append(after)
-        self.contexts = names
         self.follow: dict[str, np.ndarray] = {}
         for name in names:
             allowed = np.zeros(self.tokenizer.vocab_size, dtype=bool)

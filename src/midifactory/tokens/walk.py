@@ -4,7 +4,8 @@ A `Walk` follows a row token by token, as MidiTok's decoder would (tokens/places
 pitches are taken, and how much of a bar is left. `allowed` asks of every id at once: where would it lead, and may what
 it strikes sound there? Bars, ticks and seconds are those of the Score that comes out.
 
-Legend: V model ids, S slots (programs that the tokenizer knows, from 1; 0 for none), P = 128 pitches.
+Legend: V model ids, K those of them that may follow in one context, S slots (programs that the tokenizer knows, from 1;
+0 for none), P = 128 pitches.
 """
 
 import copy
@@ -445,7 +446,7 @@ class Walk:
         """Whether notes may be too many, too early or off the grid."""
         bounds = self.bounds
         few = len(self._sounding) + table.most_claims > bounds.tightest or bounds.controls.polyphony is not None
-        return few or bounds.grid_ticks > 0 or self.place.tick < self.not_before or self.grammar.note_on_off
+        return few or bounds.grid_ticks > 0 or self.place.tick < self.not_before
 
     def _keep_promises(self, table: Table, lawful: np.ndarray, ticks: np.ndarray, bar_ticks: np.ndarray) -> None:
         """Notes, and what obliges to one, only where and when there is room for them."""
