@@ -190,3 +190,9 @@ def test_controls_that_leave_nothing_are_refused(controls, message):
     with pytest.raises(UserError, match=message) as error:
         walk_maker(tokenizer_of("remi_plus"), controls)
     assert "\n" not in str(error.value)
+
+
+def test_a_grid_is_refused_that_no_micro_timing_keeps():
+    tokenizer = tokenizer_of("per_tok", "tokenizer.additional_params.num_microtiming_bins=29")
+    with pytest.raises(UserError, match=r"rhythm_grid=0.5: every MicroTiming token .* leads off it"):
+        walk_maker(tokenizer, Controls(grid=0.5))
