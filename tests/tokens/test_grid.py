@@ -79,7 +79,7 @@ def test_vocabulary():
         "Pitch_81",
     ]
     assert grid.starting_with("Pitch").tolist() == list(range(4, 50))
-    assert (grid.monotonic, grid.is_fast, grid.has_grammar, grid.wants_bpe) == (True, True, False, False)
+    assert (grid.monotonic, grid.is_fast, grid.has_grammar, grid.wants_bpe) == (True, True, True, False)
 
 
 def test_groups_are_beats_on_the_score():

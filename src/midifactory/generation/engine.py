@@ -31,7 +31,9 @@ _LIKE_LENGTH = 0.75
 class Guide(Protocol):
     """What one row may say next, and when it is done. It sees every token of the row, the prompt excepted."""
 
-    opens_bar: bool  # whether the token just taken opened a bar: a good place from which to read a row anew
+    @property
+    def opens_bar(self) -> bool:
+        """Whether the token just taken opened a bar: a good place from which to read a row anew."""
 
     def forced(self) -> int | None:
         """A token to be taken instead of a sampled one; the guide is then not asked what it allows."""

@@ -16,7 +16,7 @@ from midifactory.tokens.walk import Struck, Walker
 
 # Without a grammar a row is heard anew after so many tokens, to see whether it is long enough.
 _LISTEN_EVERY = 32
-# A row is given up where so many tokens bring no later onset: nothing else stops a model that stays in one place.
+# Such a row is given up where so many tokens bring no later onset: nothing else stops a model that stays in one place.
 _PATIENCE = 1024
 
 
@@ -84,7 +84,6 @@ class MusicGuide:
         self.seconds = length.seconds
         self._end_seconds = seconds_before + length.seconds if length.seconds is not None else None
         self._tokens_left = length.tokens
-        self._still = 0  # tokens since the music last moved on
         if not opening:
             self._greet()
 
@@ -120,10 +119,9 @@ class MusicGuide:
             return None
         if self._queue:
             self._queue.popleft()
-        bar, tick = walk.bar, walk.tick
+        bar = walk.bar
         walk.step(token)
         self.opens_bar = walk.bar != bar
-        self._still = 0 if walk.tick != tick else self._still + 1
         self._greet()
         return token
 
@@ -150,8 +148,6 @@ class MusicGuide:
             return self._tokens_left < 0
         if self.end_bar is None and self._end_seconds is None:
             return False
-        if self._still >= _PATIENCE:
-            return True
         bar, tick = self.walk.after(token)
         if self.end_bar is not None and bar >= self.end_bar:
             return True

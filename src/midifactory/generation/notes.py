@@ -14,7 +14,7 @@ from torch import Tensor
 from midifactory.errors import UserError
 from midifactory.generation.guide import Length
 from midifactory.generation.pieces import Composition
-from midifactory.generation.sampling import Sampling, sample
+from midifactory.generation.sampling import Sampling, Settings, sample
 from midifactory.models.notes import NoteModel
 from midifactory.music.profile import tessitura
 from midifactory.music.score import DEFAULT_TEMPO_BPM, cut, first_bars, first_notes
@@ -118,12 +118,13 @@ def continue_notes(
     device = next(model.parameters()).device
     generators = [np.random.default_rng([seed, index]) for index in range(samples)]
     pitches = torch.from_numpy(allowed).to(device) if allowed is not None else None
+    settings = Settings([sampling] * samples, device)
 
     def choose(name: str, logits: Tensor, chosen: dict[str, Tensor]) -> Tensor:
         if name == "pitch" and pitches is not None:
             logits = logits.masked_fill(~pitches[chosen["track"]], -torch.inf)
         uniforms = torch.tensor([generator.random() for generator in generators], dtype=torch.float32)
-        return sample(logits, sampling, uniforms.to(device))
+        return sample(logits, settings, uniforms.to(device))
 
     def read(rows: np.ndarray, state: Any) -> tuple[Tensor, Any]:
         known, state = model(torch.from_numpy(rows.astype(np.float32)).to(device), state)

@@ -195,7 +195,7 @@ def compose(
                 f"best_of={best_of}: a model with a latent for each segment makes one of each; set best_of=1"
             )
         parts = ((latent, [part_bars] * samples) for latent in draws)
-        whole, before = cast(list[MusicGuide], guides), opening.bars_before
+        whole, before = cast(Sequence[MusicGuide], guides), opening.bars_before
         said = run_segments(engine, whole, opening.prompt, before, parts, sampling, seed, on_step, labels, guidance)
         return [finished(ids, guide) for ids, guide in zip(said, guides, strict=True)]
     latents = next(draws) if draws is not None else None
@@ -245,7 +245,7 @@ def _guides(
     key_strength: float,
     hear: Callable[[Sequence[int]], Score],
     grammar: bool,
-) -> list[MusicGuide] | list[FreeGuide]:
+) -> Sequence[MusicGuide | FreeGuide]:
     """A guide for each row: all begin where the opening ends."""
     if not (grammar and tokenizer.has_grammar):
         bias = scale_bias(tokenizer, wishes.key, key_strength, wishes.pitch_range)

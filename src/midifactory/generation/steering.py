@@ -53,7 +53,7 @@ class Steering:
         parts = [part for part in (self.key, self._harmony(walk)) if part is not None]
         if isinstance(walk, Walk):
             parts += [part for part in (self._density(walk), self._repetition(walk)) if part is not None]
-        return np.sum(parts, axis=0, dtype=np.float32) if len(parts) > 1 else (parts[0] if parts else None)
+        return np.stack(parts).sum(0) if parts else None
 
     def _harmony(self, walk: Walker) -> np.ndarray | None:
         if self.chords is None:
@@ -69,7 +69,7 @@ class Steering:
             return None
         if self._begin is None:
             self._begin = walk.tick, walk.notes
-        if not walk.grammar.moves[walk.context] or not walk.grammar.promises[walk.context]:
+        if not walk.moves_on:
             return None
         _, ticks = walk.landings()
         due = self.density * (ticks - self._begin[0]) / walk.ticks_per_quarter
@@ -80,7 +80,7 @@ class Steering:
         if self.repetition_penalty == 1:
             return None
         grammar = walk.grammar
-        if not walk.recent or not grammar.strikes[walk.context]:
+        if not walk.recent:
             return None
         counts = np.zeros((1 + len(grammar.slots), 128), dtype=np.float32)
         np.add.at(counts, tuple(np.array(walk.recent).T), 1.0)

@@ -9,6 +9,7 @@ Legend: B base tokens, V model ids, C contexts, M metres, N notes within ids.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -47,13 +48,20 @@ class _Part:
 class Grammar:
     """The tables of one tokenizer.
 
-    follow: for each context, what may come: (V,) bool. movers: ids that move time or change the metre; with `kind`,
-    `offset` (M, movers) ticks in each metre, `bars` that are opened, `metre` after (-1: as before), `position` (M,
-    movers) ticks in the bar, -1 for none, `at_bar_line`: whether it is lawful there alone. moves, strikes, promises:
-    contexts in which a mover, a note, or what obliges to one may come. notes: `note_id`,
-    `note_slot` (0: the program that the row has), `note_pitch`, `note_drum`, `note_shift` (ticks of its MicroTiming),
-    `note_freed` (-1: the id itself ends that pitch before, a slot: if the row is on it); offs: the same of NoteOffs. need: how many notes an id
-    strikes or obliges the row to strike at its tick. open_slot: the slot whose program an id ends with (0: another end).
+    follow: for each context, what may come: (V,) bool. moves, strikes, promises: contexts in which a mover, a note or a
+    chord, or what obliges to one may come; on_program: those in which it depends on the program that the row has.
+
+    movers: ids that move time or change the metre; with `kind`, `offset` (M, movers) ticks in each metre, `bars` that
+    are opened, `metre` after (-1: as before), `length` (M, movers) of its bars, `position` (M, movers) ticks in the
+    bar, -1 for none, `at_bar_line`: whether it is lawful there alone, `opens`: whether a Bar is in it.
+
+    notes: `note_id`, `note_slot` (0: the program that the row has), `note_pitch`, `note_drum`, `note_shift` (ticks of
+    its MicroTiming), `note_untimed`: whether that comes in the next id, `note_freed` (-1: the id itself ends that pitch
+    before, a slot: if the row is on it). NoteOffs and chords: the same columns as far as they have them. shifts: of all
+    MicroTimings, rising. first_shift: of the one that an id begins with.
+
+    need: how many notes an id strikes or obliges the row to strike at its tick. open_slot: the slot whose program an id
+    ends with (0: another end). parts: the base tokens of each id.
     """
 
     def __init__(self, tokenizer: Tokenizer):
@@ -72,11 +80,12 @@ class Grammar:
         self.has_bars = "Bar" in self.of_type
         self.by_track = tokenizer.scheme == "MMM"
         self.note_on_off = bool(inner._note_on_off)
-        self.has_velocities = "Velocity" in self.of_type
         self.drum_types = bool(DRUM_TYPES & self.of_type.keys())
         self.drum_slot = self.slots.get(DRUMS, -1)
         self.bar_ticks = np.array(self.places.bar_ticks)
+        self.default_bpm = float(inner.default_tempo)  # the decoder's, of a piece that tells none
         self.bars_by_token = tokenizer.scheme == "PerTok"
+        self.shifts = sorted(int(self.values[i]) for i in self.of_type.get("MicroTiming", ())) or [0]
         self.track_ends = np.flatnonzero(np.array(tokenizer.tokens) == TRACK_END)
         self.successors = _successors(tokenizer)
         self._contexts()
@@ -92,7 +101,7 @@ class Grammar:
             return context + TIMED
         if type_ == "Track":
             return self.tokenizer.tokens[token]
-        if type_ in {"TimeShift", "Position"} and context.startswith("Program"):
+        if self.bars_by_token and type_ in {"TimeShift", "Position"} and context.startswith("Program"):
             return "Program" + TIMED + SHIFTED
         return type_
 
@@ -104,7 +113,6 @@ class Grammar:
                     after = self.context_after(name, token)
                     if after not in names:
                         names.append(after)
-        self.contexts = names
         self.follow: dict[str, np.ndarray] = {}
         for name in names:
             allowed = np.zeros(self.tokenizer.vocab_size, dtype=bool)
@@ -131,6 +139,8 @@ class Grammar:
 
     def obliges(self, context: str) -> bool:
         """Whether a note must follow at this very tick."""
+        if self.note_on_off:
+            return False  # after a Program a NoteOff may come as well
         if context in {"Program", "Chord"} or context.startswith("Program" + TIMED) or context == "Chord" + TIMED:
             return not self.by_track or context != "Program"
         return context == "Position" or (context == "TimeShift" and self.tokenizer.scheme in {"Structured", "PerTok"})
@@ -139,14 +149,13 @@ class Grammar:
 
     def _notes(self) -> None:
         types, tokens = self.tokenizer.types, self.tokenizer.tokens
-        notes: list[tuple[int, int, int, bool, int, int]] = []
-        offs: list[tuple[int, int, int, bool]] = []
+        notes: list[tuple[int, int, int, bool, int, bool, int]] = []
+        offs: list[tuple[int, int, int]] = []
         chords: list[tuple[int, int]] = []
         size = self.tokenizer.vocab_size
         self.need = np.zeros(size, dtype=np.int64)
         self.open_slot = np.zeros(size, dtype=np.int64)
         self.first_shift = np.zeros(size, dtype=np.int64)
-        self.has_tempo = np.zeros(size, dtype=bool)
         self.pairs: list[tuple[int, int]] = []  # ids that strike a pitch on the row's program and on a named one
         for index, part in enumerate(self.parts):
             slot, struck, ended = 0, set[tuple[int, int]](), set[tuple[int, int]]()
@@ -158,16 +167,12 @@ class Grammar:
                     slot = self.slots[int(value)]
                 elif type_ == "Chord":
                     chords.append((index, slot))
-                elif type_ == "Tempo":
-                    self.has_tempo[index] = True
                 elif type_ in STRIKES:
                     following = part[place + 1] if place + 1 < len(part) else -1
                     timed = following >= 0 and types[following] == "MicroTiming"
                     shift = int(self.values[following]) if timed else 0
-                    # -1: ended before whatever the row's program is; a slot: if that is the row's program.
-                    others = [other for other, pitch in ended if pitch == key[1] and 0 in (other, slot)]
-                    freed = -1 if key in ended else max(slot, *others, 0) if others else 0
-                    notes.append((index, *key, type_ in DRUM_TYPES, shift, freed))
+                    untimed = following < 0 and "MicroTiming" in self.of_type
+                    notes.append((index, *key, type_ in DRUM_TYPES, shift, untimed, _freed(key, ended)))
                     self.need[index] += 1
                     if key in struck:
                         self._forbid(index)
@@ -175,7 +180,7 @@ class Grammar:
                     self.pairs += [(index, slot)] * any(pitch == key[1] and not other for other, pitch in struck)
                     struck.add(key)
                 elif type_ in OFF_TYPES:
-                    offs.append((index, *key, type_ in DRUM_TYPES))
+                    offs.append((index, *key))
                     if key in struck or key in ended:
                         self._forbid(index)
                     ended.add(key)
@@ -189,11 +194,10 @@ class Grammar:
                 self.need[index] += 1
             if last == "Program" or context == "Program" + TIMED:
                 self.open_slot[index] = slot
-        columns = np.array(notes, dtype=np.int64).reshape(-1, 6).T
-        self.note_id, self.note_slot, self.note_pitch, drum, self.note_shift, freed = columns
-        self.note_drum, self.note_freed = drum.astype(bool), freed
-        self.off_id, self.off_slot, self.off_pitch, drum = np.array(offs, dtype=np.int64).reshape(-1, 4).T
-        self.off_drum = drum.astype(bool)
+        columns = np.array(notes, dtype=np.int64).reshape(-1, 7).T
+        self.note_id, self.note_slot, self.note_pitch, drum, self.note_shift, untimed, self.note_freed = columns
+        self.note_drum, self.note_untimed = drum.astype(bool), untimed.astype(bool)
+        self.off_id, self.off_slot, self.off_pitch = np.array(offs, dtype=np.int64).reshape(-1, 3).T
         self.chord_id, self.chord_slot = np.array(chords, dtype=np.int64).reshape(-1, 2).T
 
     def _forbid(self, index: int) -> None:
@@ -229,25 +233,22 @@ class Grammar:
                     last = metre if self.metre[column] < 0 else self.metre[column]
                     self.position[metre, column] = places.ticks_of(moved.position, last)
         last = self.bar_ticks[np.where(self.metre < 0, np.arange(metres)[:, None], self.metre)]
-        self.placed, self.in_bar, self.opens = self.position >= 0, self.position < last, self.kind == OPENS
+        self.moving_notes = bool(np.isin(self.note_id, self.movers).any())
         # Movers that do more than stand at a bar line: what is to begin there could not come before it.
         struck = np.isin(self.movers, np.concatenate([self.note_id, self.chord_id]))
-        self.goes_on = struck | self.placed.any(0) | (self.open_slot[self.movers] > 0)
-        self.moving_notes = bool(np.isin(self.note_id, self.movers).any())
-        self.moves = {name: bool(allowed[self.movers].any()) for name, allowed in self.follow.items()}
+        self.goes_on = struck | (self.position >= 0).any(0) | (self.open_slot[self.movers] > 0)
+        self.length, self.opens = last, self.kind == OPENS
         told = np.concatenate([self.note_id, self.off_id, self.chord_id])
-        self.strikes = {name: bool(allowed[told].any()) for name, allowed in self.follow.items()}
-        promises = (self.need > 0) | (self.open_slot > 0)
-        self.promises = {name: bool((allowed & promises).any()) for name, allowed in self.follow.items()}
-        self.dynamic = {name for name in self.contexts if self.moves[name] or self.strikes[name] or self.promises[name]}
-        if "MicroTiming" in self.of_type:
-            self.dynamic |= PITCH_TYPES & self.of_type.keys()
+        told = told[np.concatenate([self.note_slot, self.off_slot, self.chord_slot]) == 0]
+        self.on_program = {name for name, allowed in self.follow.items() if allowed[told].any()}
 
     def _head(self, part: list[int]) -> _Part:
         """How an id moves: all of it stands in its first tokens, since byte pairs keep within onset groups."""
         types, moved, in_head = self.tokenizer.types, _Part(), True
         for token in part:
             type_ = types[token]
+            if self.by_track and type_ == "Program":  # before the track's first bar
+                continue
             if type_ not in _HEAD or token in self.still:
                 in_head = False
                 continue
@@ -282,52 +283,59 @@ class Grammar:
         return ticks
 
 
+def _freed(key: tuple[int, int], ended: set[tuple[int, int]]) -> int:
+    """Whether an id has ended a pitch: -1 whatever the row's program is, a slot if that is the row's program, 0 not."""
+    if key in ended:
+        return -1
+    return max((max(key[0], slot) for slot, pitch in ended if pitch == key[1] and 0 in (slot, key[0])), default=0)
+
+
 def _successors(tokenizer: Tokenizer) -> dict[str, set[str]]:
-    """Context -> the kinds of token that may come: MidiTok's graph, less what its encoder never writes."""
-    kinds = {token if type_ == "Track" else type_ for token, type_ in zip(tokenizer.tokens, tokenizer.types)}
-    scheme = tokenizer.scheme
+    """Context -> the kinds of token that may come, the end of the piece among them."""
+    kinds = {
+        token if type_ == "Track" else type_ for token, type_ in zip(tokenizer.tokens, tokenizer.types, strict=True)
+    }
     base = getattr(tokenizer.miditok, "base_tokenizer", tokenizer.miditok)
-    written = type(base).__name__
-    if written == "PerTok":
-        found = _per_tok(kinds)
-    else:
-        graph = base.tokens_types_graph
-        found = {name: {other.split("_")[0] for other in following} for name, following in graph.items()}
-        found = {name: following & kinds - {"PAD", "BOS", "EOS", "Track"} for name, following in found.items()}
-        for name in found:
-            # A note and a chord have their program before them, or in MMM the track's.
-            if scheme != "MMM" and name != "Program":
-                found[name] -= STRIKES | OFF_TYPES | {"Chord"}
-        if scheme == "MMM":
-            for name in found:
-                found[name] -= {"Program"}
-        elif "Chord" in kinds:
-            found["Chord"] = {"Program"}
-        if written == "REMI":
-            if "TimeSig" in kinds:
-                found["TimeSig"] &= {"Bar", "Position", "Rest"}
-            if "Rest" in kinds:
-                found["Rest"] = found["Rest"] & {"Bar", "Position", "Rest"} | {"TimeSig"} & kinds
-            if "Tempo" in kinds:
-                found["Tempo"] -= {"TimeSig"}  # it would change the metre in the middle of a bar
-            found["BOS"] = {"Bar"}
-        elif written == "Structured":
-            found["BOS"] = {"TimeShift"}
-        else:
-            found["BOS"] = {"TimeSig"} & kinds or {"Tempo", "Program", "Rest", "TimeShift"} & kinds
+    by_track, has_bars = tokenizer.scheme == "MMM", type(base).__name__ in {"REMI", "PerTok"}
+    found = _per_tok(kinds) if type(base).__name__ == "PerTok" else _of_graph(base, kinds, by_track)
     ends = {"Duration"} if "Duration" in kinds else ({"Velocity"} if "Velocity" in kinds else set(STRIKES))
     if base._note_on_off:
         ends = set(OFF_TYPES) | {"Velocity"}
-    ends |= {"TimeSig", "Bar"} if written in {"REMI", "PerTok"} else set()
-    if scheme == "MMM":
+    ends |= {"TimeSig", "Bar"} if has_bars else set()
+    if by_track:
         first = found["BOS"]
         found["BOS"], found[TRACK_START], found["Program"] = {TRACK_START}, {"Program"}, first
         found[TRACK_END] = {TRACK_START, "EOS"}
-        for name in {*ends, "Tempo"} & found.keys():
-            found[name] = found[name] | {TRACK_END}
+    for name in (ends | {"Tempo"} if by_track else ends) & found.keys():
+        found[name] = found[name] | {TRACK_END if by_track else "EOS"}
+    return found
+
+
+def _of_graph(base: Any, kinds: set[str], by_track: bool) -> dict[str, set[str]]:
+    """MidiTok's graph of types, less what its encoder never writes."""
+    written = type(base).__name__
+    found = {name: {other.split("_")[0] for other in following} for name, following in base.tokens_types_graph.items()}
+    found = {name: following & kinds - {"PAD", "BOS", "EOS", "Track"} for name, following in found.items()}
+    for name in found:
+        # A note and a chord have their program before them, or in MMM the track's.
+        if by_track:
+            found[name] -= {"Program"}
+        elif name != "Program":
+            found[name] -= STRIKES | OFF_TYPES | {"Chord"}
+    if "Chord" in kinds and not by_track:
+        found["Chord"] = {"Program"}
+    if written == "REMI":
+        found["BOS"] = {"Bar"}
+        if "TimeSig" in kinds:
+            found["TimeSig"] &= {"Bar", "Position", "Rest"}
+        if "Rest" in kinds:
+            found["Rest"] = found["Rest"] & {"Bar", "Position", "Rest"} | {"TimeSig"} & kinds
+        if "Tempo" in kinds:
+            found["Tempo"] -= {"TimeSig"}  # it would change the metre in the middle of a bar
+    elif written == "Structured":
+        found["BOS"] = {"TimeShift"}
     else:
-        for name in ends & found.keys():
-            found[name] = found[name] | {"EOS"}
+        found["BOS"] = {"TimeSig"} & kinds or {"Tempo", "Program", "Rest", "TimeShift"} & kinds
     return found
 
 
@@ -343,17 +351,17 @@ def _per_tok(kinds: Iterable[str]) -> dict[str, set[str]]:
     follow: dict[str, set[str]] = {
         "BOS": {"Bar", "Program"} | step,
         "Bar": {"Bar", "Program"} | step,
-        **dict.fromkeys(sorted(step), {"Program"}),
-        "Program" + timed: (PITCH_TYPES | {"Chord"} | step),
+        **{name: {"Program"} for name in sorted(step)},
+        "Program" + timed: {"Chord", *PITCH_TYPES, *step},
         "Program" + TIMED + SHIFTED: set(PITCH_TYPES),
         "Chord" + timed: {"Program"},
     }
     if timed:
         follow |= {name: {"MicroTiming"} for name in ("Program", "Chord", *sorted(PITCH_TYPES))}
     onward = {"Bar", "Program"} | step
-    chain = [name for name in ("Velocity", "Duration") if name in kinds]
-    for name, following in zip(chain, [*({other} for other in chain[1:]), onward], strict=True):
-        follow[name] = following
+    chain: list[str] = [name for name in ("Velocity", "Duration") if name in kinds]
+    for place, name in enumerate(chain):
+        follow[name] = {chain[place + 1]} if place + 1 < len(chain) else onward
     for name in PITCH_TYPES:
         follow[name + timed] = {chain[0]} if chain else onward
     return {name: set(following) & kinds for name, following in follow.items()}

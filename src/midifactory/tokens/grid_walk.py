@@ -26,7 +26,7 @@ class GridWalk:
     """
 
     ticks_per_quarter = STEPS_PER_BEAT
-    bar_id = None
+    bar_id: int | None = None
     at_downbeat = True
 
     def __init__(self, tokenizer: VoiceGrid, controls: Controls | None = None):
@@ -36,7 +36,8 @@ class GridWalk:
                 raise UserError(
                     f"{name}: a voice grid has four voices at every sixteenth and no other tokens; leave it out"
                 )
-        self.tokenizer, self.controls = tokenizer, controls
+        self.tokenizer: Tokenizer = tokenizer
+        self._order = tokenizer.order
         self.finished: list[Struck] = []
         self.notes = 0
         self.end_bar: int | None = None
@@ -45,17 +46,21 @@ class GridWalk:
         self._cells = 0
         self._held: list[tuple[int, int]] = [(-1, 0)] * VOICES  # pitch, -1 for silence, and the step since when
         self._bpm = float(TEMPO_BPM)
-        self._allowed = self._cells_allowed()
+        self._allowed = self._cells_allowed(controls)
 
-    def _cells_allowed(self) -> np.ndarray:
-        tokenizer, allowed = self.tokenizer, np.array([type_ in {"Silence", "Pitch"} for type_ in self.tokenizer.types])
-        bounds, classes = self.controls.pitch_range, self.controls.pitch_classes
-        for id_, (type_, token) in enumerate(zip(tokenizer.types, tokenizer.tokens, strict=True)):
-            if type_ == "Pitch":
-                pitch = int(token.partition("_")[2])
-                allowed[id_] &= bounds is None or bounds[0] <= pitch <= bounds[1]
-                allowed[id_] &= classes is None or pitch % 12 in classes
-        return allowed
+    def _cells_allowed(self, controls: Controls) -> np.ndarray:
+        types, tokens = self.tokenizer.types, self.tokenizer.tokens
+        (low, high), classes = controls.pitch_range or (0, 127), controls.pitch_classes or range(12)
+        pitches = [
+            int(token.partition("_")[2]) if type_ == "Pitch" else -1 for type_, token in zip(types, tokens, strict=True)
+        ]
+        sung = np.array([low <= pitch <= high and pitch % 12 in classes for pitch in pitches])
+        if not sung.any():
+            raise UserError(
+                f"no pitch is left to sing: pitch_range={controls.pitch_range}, pitch classes {sorted(classes)}; "
+                "widen one of them"
+            )
+        return sung | (np.array(types) == "Silence")
 
     @property
     def tick(self) -> int:
@@ -91,7 +96,7 @@ class GridWalk:
         type_ = self.tokenizer.types[id_]
         if type_ not in {"Silence", "Pitch"}:
             return
-        voice = self.tokenizer.order[self._cells % VOICES]
+        voice = self._order[self._cells % VOICES]
         pitch = -1 if type_ == "Silence" else int(self.tokenizer.tokens[id_].partition("_")[2])
         last, since = self._held[voice]
         if pitch != last:
@@ -138,7 +143,7 @@ def walk_maker(tokenizer: Tokenizer, controls: Controls) -> Callable[[], Walker]
     Raises UserError for a tokenizer without a grammar, and for controls that contradict it or each other.
     """
     if isinstance(tokenizer, VoiceGrid):
-        return lambda: GridWalk(tokenizer, controls)
+        return GridWalk(tokenizer, controls).copy
     if tokenizer.without_grammar is not None:
         raise UserError(f"{tokenizer.without_grammar}: set grammar=false")
     grammar = Grammar(tokenizer)

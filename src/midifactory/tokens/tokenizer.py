@@ -182,6 +182,10 @@ class Tokenizer:
             return f"its tokens of type {unknown[0]} have no grammar"
         if {*self.miditok.config.programs} - {*self.miditok.config.use_note_duration_programs}:
             return "notes of some of its programs have no length"
+        if self.scheme != "MMM" and self.miditok.config.program_changes:
+            return "program_changes leaves out the program of most notes"
+        if any(type_ == "Bar" and token != "Bar_None" for type_, token in zip(self.types, self.tokens, strict=True)):
+            return "its Bar tokens have numbers or ends"
         if self.scheme == "MMM" and type(self.miditok.base_tokenizer).__name__ != "REMI":
             return "MMM has a grammar over REMI alone"
         return None
