@@ -10,7 +10,7 @@ from midifactory.errors import UserError
 from midifactory.generation import notes as generation
 from midifactory.generation.guide import Length
 from midifactory.generation.notes import compose_notes, continue_notes, opening_notes
-from midifactory.generation.sampling import Sampling, sample
+from midifactory.generation.sampling import Sampling, Settings, sample
 from midifactory.models.notes import PITCHES, NoteModel
 from midifactory.models.recurrent import Recurrent
 from midifactory.models.transformer import Transformer
@@ -63,7 +63,8 @@ def test_notes_are_those_of_reading_every_window_anew(musician, hand_scores):
         with torch.no_grad():
             known = musician.model(torch.from_numpy(window).float()[None])[0][:, -1]
             drawn = musician.model.draw(
-                known, lambda name, logits, chosen: sample(logits, Sampling(), torch.tensor([generator.random()]))
+                known,
+                lambda name, logits, chosen: sample(logits, Settings([Sampling()]), torch.tensor([generator.random()])),
             )
         row = scaler.inverse(drawn[0].double().numpy())
         row[OFFSET] = rows[-1][OFFSET] + row[DELTA]

@@ -131,5 +131,5 @@ def test_pitch_intervals_have_no_grammar_and_keep_the_range():
     assert not any(name.startswith("PitchInterval") for name in found)
     old = {name: value for name, value in PROFILE.items() if name != "tessitura"}
     assert any(tokenizer.types[i].startswith("PitchInterval") for i in composed(model, None, old).ids)
-    with pytest.raises(UserError, match="PitchInterval.*no grammar"):
+    with pytest.raises(UserError, match=r"PitchInterval.*no grammar"):
         composed(model, None, old, style=Melody())

@@ -44,9 +44,10 @@ def composed(untrained, tmp_path):
 
 
 def struck(score: Score, bar: int) -> set[int]:
-    """Pitch classes of the notes that begin on the downbeat of a bar, counted from 0."""
+    """Pitch classes of the notes that begin on the downbeat of a bar, counted from 0, or sound on over it."""
     notes, start = note_arrays(score), bar_starts(score)[bar]
-    return {int(pitch) % 12 for pitch in notes["pitch"][notes["onset"] == start]}
+    heard = (notes["onset"] <= start) & (notes["onset"] + notes["duration"] > start)
+    return {int(pitch) % 12 for pitch in notes["pitch"][heard]}
 
 
 def sounding(score: Score, bar: int) -> set[int]:

@@ -10,7 +10,6 @@ import torch
 from midifactory.models.recurrent import Recurrent
 from midifactory.models.transformer import Transformer
 from midifactory.music.score import bar_starts, note_arrays
-from midifactory.tokens.grammar import Grammar, Walk
 from midifactory.tokens.tokenizer import ONSET_TYPES, Tokenizer
 from schemes import DRUMS, SAYS, SCORES, everything, learnt, make_score, tokenizer_of
 
@@ -150,23 +149,6 @@ def test_a_row_from_the_middle_of_a_piece_finds_the_places_of_the_piece(name, mu
             anew = np.append(np.flatnonzero(restarts[first:]), len(part))[0]
             assert ((part - expected)[begins:anew, 1] % BARS).unique().numel() <= 1
             assert torch.equal(part[anew:, 1], expected[anew:, 1])
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_after_every_token_a_lawful_row_is_where_the_walk_is(tokenizer, seed):
-    generator = np.random.default_rng(seed)
-    grammar = Grammar(tokenizer)
-    walk, ids, expected = Walk(grammar), [tokenizer.bos_id], [(0, 1)]
-    types = np.array(tokenizer.types)
-    while len(ids) < 400:
-        mask = walk.allowed()
-        mask[tokenizer.eos_id] = False
-        kind = generator.choice(sorted(set(types[mask])))
-        ids.append(int(generator.choice(np.flatnonzero(mask & (types == kind)))))
-        walk.step(ids[-1])
-        expected.append((max(walk.bar, 0) % BARS, 1 + walk.tick - walk.bar_tick))
-    assert {"Rest", "TimeSig", "Bar", "Position"} <= {tokenizer.types[i] for i in ids}
-    assert read(tokenizer, ids)[:, 1:3].tolist() == [list(place) for place in expected]
 
 
 class Prober:

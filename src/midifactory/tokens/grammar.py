@@ -48,8 +48,8 @@ class _Part:
 class Grammar:
     """The tables of one tokenizer.
 
-    follow: for each context, what may come: (V,) bool. moves, strikes, promises: contexts in which a mover, a note or a
-    chord, or what obliges to one may come; on_program: those in which it depends on the program that the row has.
+    follow: for each context, what may come: (V,) bool. on_program: contexts in which that depends on the program that
+    the row has. goes_on: of each mover, whether it does more than stand at a bar line.
 
     movers: ids that move time or change the metre; with `kind`, `offset` (M, movers) ticks in each metre, `bars` that
     are opened, `metre` after (-1: as before), `length` (M, movers) of its bars, `position` (M, movers) ticks in the
