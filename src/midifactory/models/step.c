@@ -23,10 +23,11 @@
 #define TILE 8 /* rows whose sums are kept in registers */
 #else
 #define LANES 8
-#define TILE 4
+#define TILE 2
 #endif
 #define NEAR 64          /* columns whose values stay in the first cache */
-#define WIDE (2 * LANES) /* outputs of a panel, which lie side by side for each input */
+#define WIDE 32          /* outputs of a panel, which lie side by side for each input */
+#define VECS (WIDE / LANES)
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
@@ -158,22 +159,16 @@ static inline vec weights_at(const void *panel, int64_t index, int whole) {
 /* Sums of `rows` rows x (rows, inputs) and one panel -> y (TILE, WIDE). With both constants the sums stay in registers. */
 static inline __attribute__((always_inline)) void
 tile(const int rows, const int whole, const void *panel, const float *x, int64_t inputs, float *y) {
-    vec sums[TILE][2];
+    vec sums[TILE][VECS] = {0};
+    for (int64_t k = 0; k < inputs; k++)
+#pragma GCC unroll 4
+        for (int v = 0; v < VECS; v++) {
+            vec weights = weights_at(panel, k * WIDE + v * LANES, whole);
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) sums[r][0] = sums[r][1] = (vec){0};
-    for (int64_t k = 0; k < inputs; k++) {
-        vec first = weights_at(panel, k * WIDE, whole), second = weights_at(panel, k * WIDE + LANES, whole);
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) {
-            sums[r][0] += first * x[r * inputs + k];
-            sums[r][1] += second * x[r * inputs + k];
+            for (int r = 0; r < rows; r++) sums[r][v] += weights * x[r * inputs + k];
         }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-        store(y + r * WIDE, sums[r][0]);
-        store(y + r * WIDE + LANES, sums[r][1]);
-    }
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < VECS; v++) store(y + r * WIDE + v * LANES, sums[r][v]);
 }
 
 #define CASE(n) case n: whole ? tile(n, 1, panel, x, inputs, y) : tile(n, 0, panel, x, inputs, y); break;
@@ -184,9 +179,9 @@ static void product(const Matrix *m, int64_t index, const float *x, int rows, fl
     const int64_t inputs = m->inputs, first = index * WIDE;
     const void *panel = (const char *)m->weights + first * inputs * (whole ? 4 : 1);
     switch (rows) {
-        CASE(1) CASE(2) CASE(3) CASE(4)
+        CASE(1) CASE(2)
 #if TILE == 8
-        CASE(5) CASE(6) CASE(7) CASE(8)
+        CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
 #endif
     }
     int64_t count = m->outputs - first < WIDE ? m->outputs - first : WIDE;
