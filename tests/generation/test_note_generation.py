@@ -57,6 +57,7 @@ def test_notes_are_those_of_reading_every_window_anew(musician, hand_scores):
     before = musician.codec.features(hand_scores["tempos"])[:9]
     (found,) = go_on(musician, before, 11, seed=4)
     generator, scaler, rows = np.random.default_rng([4, 0]), musician.scaler, list(before)
+    plain = Settings([Sampling()])
     for index in range(11):
         block = index % 3
         window = scaler.transform(np.array(rows[len(rows) - 5 - block :]))
