@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from midifactory.generation.engine import Engine, Free
+from midifactory.generation.engine import Engine, Free, Row
 from midifactory.generation.sampling import Sampling
 from midifactory.models.interface import SequenceModel
 from midifactory.models.quantise import quantise
@@ -83,8 +83,8 @@ def against_the_peer(ours: Transformer, peer: GPT2LMHeadModel, batch: int, new: 
     prompt = torch.randint(3, ours.vocab_size, (PROMPT_TOKENS,)).tolist()
 
     def run_ours(model: SequenceModel) -> int:
-        guides = [Free(new) for _ in range(batch)]
-        return sum(map(len, Engine(model, ours.context).run(prompt, guides, Sampling(1.0, 50, 0.95))))
+        rows = [Row(prompt, Free(new), Sampling(1.0, 50, 0.95), (0, row)) for row in range(batch)]
+        return sum(map(len, Engine(model, ours.context).run(rows)))
 
     def run_peer() -> int:
         ids = torch.tensor([prompt] * batch)

@@ -65,7 +65,7 @@ def test_notes_are_those_of_reading_every_window_anew(musician, hand_scores):
             known = musician.model(torch.from_numpy(window).float()[None])[0][:, -1]
             drawn = musician.model.draw(
                 known,
-                lambda name, logits, chosen: sample(logits, Settings([Sampling()]), torch.tensor([generator.random()])),
+                lambda name, logits, chosen: sample(logits, plain, torch.tensor([generator.random()])),
             )
         row = scaler.inverse(drawn[0].double().numpy())
         row[OFFSET] = rows[-1][OFFSET] + row[DELTA]
