@@ -18,6 +18,7 @@ FREE_TEXT_KEYS = (
     "checkpoint",
     "replay",
     "chords",
+    "harmony",
     "key",
     "data.root",
     "data.archive",
@@ -32,7 +33,7 @@ FREE_TEXT_KEYS = (
     "output",
 )
 # These mean the same wherever they stand (`generate.chords`); `name` does not (`logger.name`).
-_FREE_AT_ANY_DEPTH = ("prompt", "checkpoint", "replay", "chords", "key")
+_FREE_AT_ANY_DEPTH = ("prompt", "checkpoint", "replay", "chords", "harmony", "key")
 _SECTIONS = ("train", "generate", "prepare", "analyze")
 # What a composition is asked to be: every model knows other names, so no config has them.
 _CONDITION = re.compile(r"(?:generate\.)?conditions\.(\w+)\Z")

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import sys
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from midifactory.generation.sampling import Sampling
 from midifactory.generation.styles import Free, Style
 from midifactory.generation.wishes import bind_controls, bind_range, parse_wishes
 from midifactory.models.interface import Conditions
+from midifactory.models.quantise import quantise
 from midifactory.music.score import UnreadableMidi, bar_count, duration_seconds, load_score, save_score
 from midifactory.render.audio import save_wav
 from midifactory.render.pianoroll import save_pianoroll
@@ -39,14 +41,14 @@ _SETTINGS = (
     *("prompt_bars", "prompt_notes", "num_samples", "seed", "temperature", "top_k", "top_p", "window", "device"),
     *("conditions", "guidance", "grammar", "instruments", "polyphony", "density", "rhythm_grid", "harmony"),
     *("harmony_strength", "repetition_penalty", "min_p", "typical_p", "temperature_per_type", "best_of", "best_by"),
-    "at_once",
+    *("at_once", "int8"),
 )
 # What older replays lack: their checkpoints have no tessitura, so null binds nothing, and no conditions.
 _ADDED_SETTINGS: dict[str, Any] = {
     **{"pitch_range": None, "conditions": {}, "guidance": 1.0, "grammar": True},
     **dict.fromkeys(("instruments", "polyphony", "density", "rhythm_grid", "harmony", "at_once")),
     **{"harmony_strength": 3.0, "repetition_penalty": 1.0, "min_p": 0.0, "typical_p": 1.0, "temperature_per_type": {}},
-    **{"best_of": 1, "best_by": "likelihood"},
+    **{"best_of": 1, "best_by": "likelihood", "int8": False},
 }
 
 _FILES = ("checkpoint", "prompt", "prompt_sha256", "checkpoint_sha256")
@@ -86,6 +88,8 @@ def generate(config: DictConfig, folder: Path) -> list[Path]:
             f"{trained.sha256[:12]}, not {settings['checkpoint_sha256'][:12]}); put the old one back"
         )
     settings["checkpoint_sha256"] = trained.sha256
+    if settings["int8"] and isinstance(trained, Trained):
+        trained = replace(trained, model=quantise(trained.model))
     if isinstance(trained, TrainedNotes):
         pieces = note_pieces(trained, settings, length, sampling)
     else:
@@ -149,7 +153,7 @@ def note_pieces(
 ) -> list[Composition]:
     """What a model of note features composes; `tokens` counts notes. Raises UserError for what only tokens can."""
     unknown = ("chords", "key", "tempo_bpm", "metre", "window", "conditions", "instruments", "polyphony", "density")
-    for name in (*unknown, "rhythm_grid", "harmony", "temperature_per_type"):
+    for name in (*unknown, "rhythm_grid", "harmony", "temperature_per_type", "int8"):
         if settings[name]:
             raise UserError(f"{name}={settings[name]}: this model is of note features, which know none; leave it out")
     if settings["guidance"] != 1 or not isinstance(build_style(settings["style"]), Free):
@@ -206,8 +210,9 @@ def check_numbers(settings: dict[str, Any]) -> None:
     if settings["guidance"] is None or not 0 <= settings["guidance"] < math.inf:
         raise UserError(f"guidance={settings['guidance']}: give 0 or more; 1 follows the conditions as trained")
     check_best_by(settings["best_by"])
-    if not isinstance(settings["grammar"], bool):
-        raise UserError(f"grammar={settings['grammar']}: give true, or false to see what the model does without it")
+    for name in ("grammar", "int8"):
+        if not isinstance(settings[name], bool):
+            raise UserError(f"{name}={settings[name]}: give true or false")
     names = settings["instruments"]
     if names is not None and not (
         isinstance(names, list) and names and all(type(name) in (str, int) for name in names)

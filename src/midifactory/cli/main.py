@@ -16,6 +16,7 @@ COMMANDS = {
     "analyze": ("analyze", "describe a corpus in numbers and pictures"),
     "all": ("everything", "analyze, prepare, train and generate, in this order"),
     "profile": ("profile", "record a few training steps: a trace for a viewer, the slowest operators"),
+    "benchmark": ("benchmark", "measure how fast a checkpoint composes on this machine"),
     "attention": ("attention", "draw where a trained transformer looks while it reads a file"),
     "interpolate": ("interpolate", "go from one MIDI file to another in steps, through a latent"),
     "vary": ("vary", "change a MIDI file by chance or towards an attribute, in a latent"),
