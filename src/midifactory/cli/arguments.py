@@ -37,6 +37,8 @@ _FREE_AT_ANY_DEPTH = ("prompt", "checkpoint", "replay", "chords", "harmony", "ke
 _SECTIONS = ("train", "generate", "prepare", "analyze")
 # What a composition is asked to be: every model knows other names, so no config has them.
 _CONDITION = re.compile(r"(?:generate\.)?conditions\.(\w+)\Z")
+# Every tokenizer has other types.
+_PER_TYPE = re.compile(r"(?:generate\.)?temperature_per_type\.\w+\Z")
 
 _KEY_OF_SUFFIX = {
     ".mid": "prompt",
@@ -131,6 +133,8 @@ def _override(command: str, argument: str) -> str:
             if command in _TAKES_CONDITION_NAMES:
                 takes = f"the names of what the model is told: conditions=[{name}]"
             raise UserError(f"{argument}: {command} takes {takes}")
+        key = f"++{bare}"
+    elif given and _PER_TYPE.match(bare):
         key = f"++{bare}"
     if not given or not is_free_text(bare) or value in ("", "null") or _QUOTED_BY_USER.match(value):
         return f"{key}={value}" if given else argument

@@ -15,7 +15,8 @@ from midifactory.generation.guide import Length, MusicGuide
 from midifactory.generation.sampling import Sampling
 from midifactory.models.interface import SequenceModel
 from midifactory.models.quantise import quantise
-from midifactory.tokens.walk import Walker
+from midifactory.tokens.grid_walk import walk_maker
+from midifactory.tokens.walk import Controls, Walker
 from midifactory.training.checkpoint import load_trained
 
 USAGE = """usage: midifactory benchmark generate [checkpoint=FILE] [device=auto] [batches=1,16] [tokens=256] [repeats=5]
@@ -68,9 +69,10 @@ def _measure(options: dict[str, str]) -> None:
         models["8 bits"] = quantise(trained.model)
     print(f"{path}: {type(trained.model).__name__}, {trained.model.parameters_count:,} parameters, on {window.device}")
     print(f"a row takes {window.bytes_per_row() / 1e6:.1f} MB at its full window of {trained.window} tokens")
-    print(
-        "\n| rows | weights | ids/s | ms a step | with the grammar | ms a step | it costs |\n|---|---|---|---|---|---|---|"
-    )
+    print("\n| rows | weights | ids/s | ms a step | with the grammar | ms a step | it costs |")
+    print("|---|---|---|---|---|---|---|")
+    walk = walk_maker(trained.tokenizer, Controls())()
+    walk.step(trained.tokenizer.bos_id)
     for batch in (int(part) for part in options["batches"].strip("[]").split(",")):
         window.refuse_too_many(batch)
         for name, model in models.items():
