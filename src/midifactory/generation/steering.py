@@ -15,8 +15,9 @@ from midifactory.tokens.tokenizer import Tokenizer
 from midifactory.tokens.walk import Walk, Walker
 
 _PITCHED = ("Pitch_", "NoteOn_")  # how the tokens of pitches begin, those of drums aside
-_DENSITY_NATS = 1.0  # for each note too many or too few
-_DENSITY_MOST = 6.0
+# By the square of the notes too many or too few: a few are free, as phrases want it, many are not.
+_DENSITY_NATS = 0.5
+_DENSITY_MOST_NATS = 50.0
 
 
 @dataclass
@@ -68,13 +69,15 @@ class Steering:
         if self.density is None:
             return None
         if self._begin is None:
-            self._begin = walk.tick, walk.notes
+            self._begin = walk.tick, walk.begun
         if not walk.moves_on:
             return None
         _, ticks = walk.landings()
         due = self.density * (ticks - self._begin[0]) / walk.ticks_per_quarter
-        there = walk.notes - self._begin[1] + walk.grammar.need
-        return -np.minimum(_DENSITY_NATS * np.abs(due - there), _DENSITY_MOST).astype(np.float32)
+        there = walk.begun - self._begin[1] + walk.grammar.need
+        cost = _DENSITY_NATS * (due - there) ** 2
+        cost -= cost[walk.follow].min(initial=np.inf)  # so that a row that is far behind still catches up
+        return -np.clip(cost, 0, _DENSITY_MOST_NATS).astype(np.float32)
 
     def _repetition(self, walk: Walk) -> np.ndarray | None:
         if self.repetition_penalty == 1:

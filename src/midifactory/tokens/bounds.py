@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from midifactory.errors import UserError
-from midifactory.tokens.grammar import DRUMS, PITCH_TYPES, PITCHES, Grammar
+from midifactory.tokens.grammar import DRUMS, PITCH_TYPES, PITCHES, RESTS, Grammar
 
 FOREVER = np.iinfo(np.int64).max // 2
 
@@ -69,6 +69,8 @@ class Table:
         self.kind, self.bars, self.metre = grammar.kind[moving], grammar.bars[moving], grammar.metre[moving]
         self.opens, self.at_bar_line = grammar.opens[moving], grammar.at_bar_line[moving]
         self.goes_on = grammar.goes_on[moving]
+        self.rests = bool((self.kind == RESTS).any())
+        self.landings: dict[tuple[int, ...], tuple[np.ndarray, ...]] = {}  # see Walk._land
         self.offset, self.length = grammar.offset[:, moving], grammar.length[:, moving]
         self.position = grammar.position[:, moving]
         self.has_positions = bool((self.position >= 0).any())

@@ -27,6 +27,7 @@ _MOST_CHORDS = 2
 # So many notes at one onset are enough: a model that knows little would take an hour over all programs' pitches.
 _MOST_AT_ONCE = 64
 _REMEMBERED_NOTES = 32
+_MOST_LANDINGS = 4096
 # Where a position may be the place that the row has reached already.
 _AT_ITS_START = frozenset({"BOS", "Bar", "TimeSig", "Rest"})
 
@@ -130,7 +131,8 @@ class Walk:
         self._shift = 0
         self._velocity = DEFAULT_VELOCITY
         self._chords: dict[int, int] = {}  # how many each slot has at this tick
-        self._crowd = 0  # notes that began at this tick
+        self.begun = 0  # notes that were struck, whole or not yet
+        self._crowd = 0  # those of them at this tick
         self._bar_struck = self._track_struck = False  # whether a note began in the bar, in MMM's track
         self._tempo = (0, 0.0, grammar.default_bpm)  # since which tick, at how many seconds, beats per minute
         self._metres: list[int] = []  # of the bars of MMM's first track
@@ -267,6 +269,7 @@ class Walk:
         self._struck_free_from = int(self._free_from[key])
         self._shift, self._bar_struck, self._track_struck = 0, True, True
         self._crowd += 1
+        self.begun += 1
         self.recent.append(key)
         end = FOREVER if self.grammar.note_on_off else self.place.tick + 1
         self._free_from[key] = max(self._free_from[key], end)
@@ -331,6 +334,11 @@ class Walk:
         return lawful
 
     @property
+    def follow(self) -> np.ndarray:
+        """(V,) bool of the ids that may follow by their types and what is always forbidden. Not to be written to."""
+        return self.bounds.table(self.context, self.place.program).mask
+
+    @property
     def moves_on(self) -> bool:
         """Whether the next id may move time."""
         return len(self.bounds.table(self.context, self.place.program).movers) > 0
@@ -379,7 +387,31 @@ class Walk:
         return lawful
 
     def _land(self, table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """For each mover the bar, the tick and the begin of the bar that it leads to, and whether that is lawful."""
+        """For each mover the bar, the tick and the begin of the bar that it leads to, and whether that is lawful.
+
+        What that is, counted from the open bar and the tick, comes again in every bar: it is worked out once.
+        """
+        place = self.place
+        length = self.grammar.places.bar_ticks[place.metre]
+        key = (
+            *(place.metre, place.bar < 0, place.tick - place.bar_tick, self.context in _AT_ITS_START),
+            max(0, place.note_end - place.tick) if table.rests else 0,
+            place.bar_tick - place.tick_at_metre - (max(place.bar, 0) - place.bar_at_metre) * length,
+        )
+        found = table.landings.get(key)
+        if found is None:
+            if len(table.landings) >= _MOST_LANDINGS:
+                table.landings.clear()
+            bar, tick, bar_tick, lawful = self._worked_out(table)
+            found = bar - place.bar, tick - place.tick, bar_tick - place.bar_tick, lawful
+            table.landings[key] = found
+        bar, tick, bar_tick = found[0] + place.bar, found[1] + place.tick, found[2] + place.bar_tick
+        if place.tracks > 1 and self._metres:
+            return bar, tick, bar_tick, found[3] & self._keeps_metres(table, bar)
+        return bar, tick, bar_tick, found[3].copy()
+
+    def _worked_out(self, table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """`_land` by arithmetic; the metres of other tracks aside."""
         grammar, place, metre = self.grammar, self.place, self.place.metre
         length, open_bar = grammar.places.bar_ticks[metre], max(place.bar, 0)
         next_bar = place.bar_tick + length if place.bar >= 0 else place.tick
@@ -401,8 +433,6 @@ class Walk:
             earliest = tick if self.context in _AT_ITS_START else tick + (table.kind == STAYS)
             lawful &= ~placed | ((position < table.length[metre]) & (after >= earliest))
             tick = np.where(placed, after, tick)
-        if place.tracks > 1 and self._metres:
-            lawful &= self._keeps_metres(table, bar)
         return bar, tick, bar_tick, lawful
 
     def _keeps_metres(self, table: Table, bar: np.ndarray) -> np.ndarray:
