@@ -193,7 +193,7 @@ def test_a_refused_resume_does_not_change_what_the_next_one_does(tmp_path, here)
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["temperature=0"], ["temperature=0", "above 0"]),
+        (["temperature=-1"], ["temperature=-1", "above 0"]),
         (["temperature=hot"], ["temperature=hot", "number"]),
         (["top_p=0"], ["top_p=0", "(0, 1]"]),
         (["top_p=1.5"], ["top_p=1.5", "(0, 1]"]),
@@ -214,7 +214,7 @@ def test_a_refused_resume_does_not_change_what_the_next_one_does(tmp_path, here)
         (["instruments=[300]"], ["300", "0 to 127"]),
         (["polyphony=0"], ["polyphony=0", "at least 1"]),
         (["density=-1"], ["density=-1", "above 0"]),
-        (["rhythm_grid=0.3"], ["rhythm_grid=0.3", "12", "0.25"]),
+        (["rhythm_grid=0.3"], ["rhythm_grid=0.3", "24", "0.25"]),
         (["harmony=C H7x"], ["'H7x'", "A-G"]),
         (["repetition_penalty=0.5"], ["repetition_penalty=0.5", "1 (off)"]),
         (["grammar=perhaps"], ["grammar=perhaps", "true or false"]),

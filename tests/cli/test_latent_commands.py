@@ -108,7 +108,7 @@ def test_generate_draws_from_the_prior(desk):
         ("interpolate", ("first one.mid", "last, one.mid", "steps=few"), "steps=few"),
         ("interpolate", ("first one.mid", "last, one.mid", "no more.mid"), "interpolate takes one"),
         ("interpolate", ("first one.mid", "empty.mid"), "end=empty.mid: no notes"),
-        ("interpolate", ("first one.mid", "last, one.mid", "temperature=0"), "temperature=0"),
+        ("interpolate", ("first one.mid", "last, one.mid", "temperature=-1"), "temperature=-1"),
         ("vary", (), "vary needs a MIDI file; set prompt=FILE.mid"),
         ("vary", ("first one.mid", "amount=-0.1"), "amount=-0.1: give a number of at least 0"),
         ("vary", ("first one.mid", "num_samples=0"), "num_samples=0"),

@@ -23,8 +23,8 @@ class Sampling:
     """How a token is drawn. Raises UserError outside the limits.
 
     temperature 0 takes the most likely token, top_k=0, top_p=1, min_p=0 and typical_p=1 switch these off.
-    temperature_per_type: of the tokens of a type (such as Pitch), times `temperature`; the engine is told of these by
-    id (engine.Row.temperatures).
+    temperature_per_type: for tokens of a type (such as Pitch) instead of `temperature`; the engine is told by id, and
+    as factors (engine.Row.temperatures).
     """
 
     temperature: float = 1.0
