@@ -101,11 +101,8 @@ def test_settings_of_a_training(here, tmp_path, arguments, parts):
 
 
 def test_an_unknown_choice_lists_the_choices(here):
-    done = here("train", "model=foo")
-    assert done.code == 2
-    assert done.message.startswith("midifactory: In 'train': Could not find 'model/foo'")
-    for name in ("gru", "lstm", "transformer"):
-        assert f"\t{name}" in done.message
+    assert_refused(here("train", "model=foo"), "model=foo", "gru, lstm, ", "transformer", "nearest")
+    assert_refused(here("generate", "sampling=bolt"), "sampling=bolt", "bold, careful, default", "nearest: bold")
 
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has MPS")

@@ -10,6 +10,7 @@ for everything.
 """
 
 import contextlib
+import difflib
 import errno
 import itertools
 import logging
@@ -181,6 +182,13 @@ def report(error: BaseException, full_error: bool = False) -> int:
     return code
 
 
+# Hydra's many lines for a file that a config group does not have.
+_GROUP_FILE = re.compile(
+    r"Could not find '(?:[^']*?/)?([\w@]+)/([^'/]+)'.*?Available options in '[^']+':\n(.*?)\n(?:Config search path|\Z)",
+    re.DOTALL,
+)
+
+
 def explain(error: BaseException) -> tuple[str | None, int]:
     """The message for the user and the exit code; no message for a bug.
 
@@ -204,6 +212,11 @@ def explain(error: BaseException) -> tuple[str | None, int]:
         if plugin := re.search(r"Could not find 'hydra/launcher/(joblib|ray|submitit)", message):
             extra = "ray" if plugin[1] == "ray" else "sweep"
             return f'launcher={plugin[1]}: its package is missing; pip install "midifactory[{extra}]"', EXIT_USER_ERROR
+        if missing := _GROUP_FILE.search(message):
+            known = [line.strip() for line in missing[3].strip().splitlines()]
+            near = difflib.get_close_matches(missing[2], known, n=1, cutoff=0.0)[0]
+            text = f"{missing[1]}={missing[2]}: no such config; choose one of {', '.join(known)} (nearest: {near})"
+            return text, EXIT_USER_ERROR
         if isinstance(error.__cause__, OmegaConfBaseException):
             message += "\n" + str(error.__cause__).strip()
         if message.startswith("Could not override"):
