@@ -16,7 +16,10 @@ from midifactory.tokens.walk import Controls
 
 def rows_of(name: str, lengths: list[Length]) -> tuple[Engine, list[Row]]:
     model = untrained_of(name)
-    start, bos = walk_maker(model.tokenizer, Controls(programs=(0, 40))), model.tokenizer.bos_id
+    start, bos = (
+        walk_maker(model.tokenizer, Controls(programs=(0, 40) if name == "midi_like" else None)),
+        model.tokenizer.bos_id,
+    )
     rows = []
     for number, length in enumerate(lengths):
         walk = start()
