@@ -168,7 +168,11 @@ def test_nothing_but_refused_pieces_is_an_error_that_gives_a_reason(tokenizer, t
     assert left_in(tmp_path / "stores") == []
 
 
-@pytest.mark.parametrize("preparation", [Preparation(workers=2), Preparation(engine="ray", workers=2)], ids=str)
+@pytest.mark.parametrize(
+    "preparation",
+    [Preparation(workers=2), pytest.param(Preparation(engine="ray", workers=2), marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_workers_and_a_ray_cluster_write_the_same_bytes_as_one_process(
     store, midi_files, tokenizer, tmp_path, monkeypatch, preparation
 ):

@@ -21,7 +21,11 @@ class Losses(Callback):
 
 
 @pytest.mark.parametrize(
-    ("target", "lr", "steps"), [("transformer.Transformer", 0.01, 200), ("recurrent.Recurrent", 0.03, 400)]
+    ("target", "lr", "steps"),
+    [
+        ("transformer.Transformer", 0.01, 200),
+        pytest.param("recurrent.Recurrent", 0.03, 400, marks=pytest.mark.slow),
+    ],
 )
 def test_a_tiny_model_learns_one_batch_by_heart(new_run, target, lr, steps):
     """With the padding and shift of the real batches: its loss falls to a tenth."""
