@@ -16,7 +16,8 @@ from midifactory.generation.sampling import Sampling
 from midifactory.models.interface import SequenceModel
 from midifactory.models.quantise import quantise
 from midifactory.tokens.grid_walk import walk_maker
-from midifactory.tokens.walk import Controls, Walker
+from midifactory.tokens.walk import Controls
+from midifactory.tokens.walker import Walker
 from midifactory.training.checkpoint import load_trained
 
 USAGE = """usage: midifactory benchmark generate [checkpoint=FILE] [device=auto] [batches=1,16] [tokens=256] [repeats=5]

@@ -222,6 +222,7 @@ class _Lane(NamedTuple):
     told: bool
 
     def labels(self) -> list[int] | None:
+        """What this reading is told: all of them, or none."""
         labels = self.running.row.labels
         return None if labels is None else [int(label) if self.told else 0 for label in labels]
 

@@ -12,7 +12,7 @@ from midifactory.errors import UserError
 from midifactory.generation.styles import ForcedNote
 from midifactory.music.score import bar_starts, note_arrays, seconds_at
 from midifactory.tokens.tokenizer import Tokenizer
-from midifactory.tokens.walk import Struck, Walker
+from midifactory.tokens.walker import Struck, Walker
 
 # Without a grammar a row is heard anew after so many tokens, to see whether it is long enough.
 _LISTEN_EVERY = 32

@@ -37,7 +37,8 @@ from midifactory.music.statistics import piece_statistics
 from midifactory.tokens.grid import VoiceGrid
 from midifactory.tokens.grid_walk import walk_maker
 from midifactory.tokens.tokenizer import SPECIAL_TOKENS, Tokenizer
-from midifactory.tokens.walk import Controls, Walk, Walker
+from midifactory.tokens.walk import Controls, Walk
+from midifactory.tokens.walker import Walker
 
 LIKELIHOOD = "likelihood"
 _OUTPUT_TICKS = 480  # per quarter note: what sequencers expect, and a multiple of every grid used here

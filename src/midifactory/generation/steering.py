@@ -12,7 +12,8 @@ import numpy as np
 from midifactory.generation.wishes import Wishes
 from midifactory.music.theory import Chord, Key
 from midifactory.tokens.tokenizer import Tokenizer
-from midifactory.tokens.walk import Walk, Walker
+from midifactory.tokens.walk import Walk
+from midifactory.tokens.walker import Walker
 
 _PITCHED = ("Pitch_", "NoteOn_")  # how the tokens of pitches begin, those of drums aside
 # By the square of the notes too many or too few: a few are free, as phrases want it, many are not.

@@ -6,7 +6,7 @@ from typing import cast
 
 from midifactory.generation.engine import Engine, Row
 from midifactory.generation.guide import MusicGuide
-from midifactory.tokens.walk import Struck, Walker
+from midifactory.tokens.walker import Struck, Walker
 
 
 @dataclass(frozen=True)

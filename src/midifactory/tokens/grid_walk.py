@@ -14,13 +14,14 @@ from midifactory.music.chorales import PROGRAMS, TEMPO_BPM, VELOCITY
 from midifactory.tokens.grammar import Grammar
 from midifactory.tokens.grid import STEPS_PER_BEAT, VOICES, VoiceGrid
 from midifactory.tokens.tokenizer import Tokenizer
-from midifactory.tokens.walk import Bounds, Controls, Struck, Walk, Walker
+from midifactory.tokens.walk import Bounds, Controls, Walk
+from midifactory.tokens.walker import Struck, Walker
 
 _BAR_STEPS = 4 * STEPS_PER_BEAT  # a grid tells no metre: its Scores are in 4/4
 
 
 class GridWalk:
-    """Implements walk.Walker. A tick is a step. Raises UserError for controls that a grid has no tokens for.
+    """Implements walker.Walker. A tick is a step. Raises UserError for controls that a grid has no tokens for.
 
     A note is finished when its voice sings another one, or none.
     """

@@ -11,15 +11,14 @@ Legend: V model ids, K those of them that may follow in one context, S slots (pr
 import copy
 import math
 from collections import deque
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple
 
 import numpy as np
 from miditok.constants import DEFAULT_VELOCITY
 
 from midifactory.tokens.bounds import FOREVER, Bounds, Controls, Table
 from midifactory.tokens.grammar import OFF_TYPES, RESTS, STAYS, STRIKES, TRACK_END, TRACK_START, Grammar
-from midifactory.tokens.tokenizer import Tokenizer
+from midifactory.tokens.walker import Struck
 
 # After a chord comes its program again: a model that knows little would go round there for ever. Music has one chord a
 # program at a time, the second is spared.
@@ -30,67 +29,6 @@ _REMEMBERED_NOTES = 32
 _MOST_LANDINGS = 4096
 # Where a position may be the place that the row has reached already.
 _AT_ITS_START = frozenset({"BOS", "Bar", "TimeSig", "Rest"})
-
-
-@dataclass(frozen=True)
-class Struck:
-    """A whole note of the row. onset and duration in ticks of the decoded Score."""
-
-    program: int
-    onset_ticks: int
-    pitch: int
-    velocity: int
-    duration_ticks: int
-
-
-class Walker(Protocol):
-    """What generation knows of a walk: this module's, or that over a grid of voices (tokens/grid_walk.py).
-
-    bar: the open bar, -1 before any; tick, bar_tick, bar_ticks: where the next note would stand, where its bar begins,
-    how long that is. at_downbeat: whether notes may begin at the very start of the open bar. between_notes: whether the
-    row could end here without an unfinished note. bar_id: the id that opens a bar, None where there is none. finished:
-    the whole notes, which the reader may empty; notes: how many there were.
-
-    allowed: (V,) bool of the lawful next ids, never all False, not to be written to. step: move over an id. after: the
-    bar and tick to which an id leads. sounds: whether a pitch does. follows: whether an id may by its type alone.
-    seconds_at: of a tick from the last tempo on. set_tempo: for tokens that tell no tempo.
-
-    To be set: end_bar: no id leads to that bar before the one before it sounds; end_tick: nor to that tick from more
-    than a bar before it, see tick_at. keeps_bar_lines: no id passes over a
-    bar line without standing on it. not_before: the tick before which no note begins.
-    """
-
-    tokenizer: Tokenizer
-    ticks_per_quarter: int
-    bar_id: int | None
-    finished: list[Struck]
-    notes: int
-    end_bar: int | None
-    end_tick: int | None
-    keeps_bar_lines: bool
-    not_before: int
-
-    @property
-    def bar(self) -> int: ...
-    @property
-    def tick(self) -> int: ...
-    @property
-    def bar_tick(self) -> int: ...
-    @property
-    def bar_ticks(self) -> int: ...
-    @property
-    def at_downbeat(self) -> bool: ...
-    @property
-    def between_notes(self) -> bool: ...
-    def allowed(self) -> np.ndarray: ...
-    def step(self, id_: int) -> None: ...
-    def after(self, id_: int) -> tuple[int, int]: ...
-    def seconds_at(self, tick: int) -> float: ...
-    def tick_at(self, seconds: float) -> int: ...
-    def copy(self) -> Self: ...
-    def sounds(self, program: int, pitch: int) -> bool: ...
-    def follows(self, id_: int) -> bool: ...
-    def set_tempo(self, bpm: float) -> None: ...
 
 
 class _Aims(NamedTuple):
