@@ -115,7 +115,9 @@ def test_seconds_asked_are_the_seconds_of_the_score(name):
     # With byte pairs the tempo's own token would put the parrot out.
     (piece,) = composed(parrot(name), Length(seconds=7.3), tempo_bpm=None if name == "bpe" else 100)
     assert 6.5 < duration_seconds(piece.score) <= 7.3
-    assert name == "bpe" or [tempo.qpm for tempo in piece.score.tempos] == [100]
+    (other,) = composed(untrained_of(name), Length(seconds=7.3), tempo_bpm=100)
+    assert duration_seconds(other.score) <= 7.3
+    assert [tempo.qpm for tempo in other.score.tempos] == [100]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -157,6 +159,7 @@ def test_a_prompts_notes_stay(name):
     (piece,) = compose(model, opening, wishes, Length(tokens=60), Sampling())
     assert note_arrays(model.tokenizer.decode(opening.prompt))["pitch"].size == 10
     assert heard(model.tokenizer.decode(opening.prompt), np.inf) <= heard(piece.score, np.inf)
+    assert len(piece.ids) <= len(opening.prompt) + 60
     assert len(piece.ids) == len(opening.prompt) + 60 or name == "mmm"  # whose piece may end with any track
 
 
@@ -196,7 +199,7 @@ def test_every_bar_of_a_progression_has_its_chord(name):
         assert onsets_of(piece.score, 0) == chords[0]
         notes = note_arrays(piece.score)
         for bar in range(1, 5):
-            ringing = (notes["onset"] < starts[bar]) & (notes["onset"] + notes["duration"] >= starts[bar])
+            ringing = (notes["onset"] < starts[bar]) & (notes["onset"] + notes["duration"] > starts[bar])
             heard = onsets_of(piece.score, bar) | {int(pitch) % 12 for pitch in notes["pitch"][ringing]}
             assert chords[bar % 3] <= heard
 

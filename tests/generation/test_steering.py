@@ -41,7 +41,7 @@ def test_all_controls_together_hold_in_the_score(name):
         assert ((notes["onset"] <= onset) & (ends > onset)).sum() <= 3
         start = max(start for start in bar_starts(score) if start <= onset)
         assert (onset - start) % 240 == 0
-    assert len(notes["onset"]) > 1
+    assert len(notes["onset"]) > 3
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,9 +52,16 @@ def test_a_harmony_is_what_most_notes_of_a_bar_belong_to(name):
     chords = [{0, 4, 7}, {6, 10, 1}]
     assert len(bars) > 6
     inside = [int(pitch) % 12 in chords[bar % 2] for pitch, bar in zip(notes["pitch"], bars, strict=True)]
-    # PerTok's notes may stand just before the bar line that they belong to; and where all pitches of the chord sound
-    # already, others must come.
-    assert np.mean(inside) > 0.75
+    ends = notes["onset"] + notes["duration"]
+    for index in np.flatnonzero(~np.array(inside)):
+        # Others come only where all pitches of the chord sound. PerTok's notes may stand just before their bar.
+        onset, after = notes["onset"][index], bars[index] + (name == "per_tok")
+        sounding = set(notes["pitch"][(notes["onset"] <= onset) & (ends > onset)].tolist())
+        allowed = [chords[bar % 2] for bar in {bars[index], after}]
+        pitch = int(notes["pitch"][index])
+        assert any(
+            pitch % 12 in chord or {p for p in range(21, 109) if p % 12 in chord} <= sounding for chord in allowed
+        )
 
 
 @pytest.mark.parametrize("name", ["remi", "tsd", "structured", "bpe"])

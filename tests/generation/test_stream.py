@@ -16,8 +16,10 @@ from midifactory.tokens.walk import Controls
 
 def rows_of(name: str, lengths: list[Length]) -> tuple[Engine, list[Row]]:
     model = untrained_of(name)
+    # Of so few pitches even a model that knows nothing must end some before it begins others.
+    controls = Controls(programs=(0,), pitch_range=(60, 64)) if name == "midi_like" else Controls()
     start, bos = (
-        walk_maker(model.tokenizer, Controls(programs=(0, 40) if name == "midi_like" else None)),
+        walk_maker(model.tokenizer, controls),
         model.tokenizer.bos_id,
     )
     rows = []
@@ -39,7 +41,7 @@ def told(notes, row: int) -> list:
 @pytest.mark.parametrize("at_once", [None, 2])
 @pytest.mark.parametrize("name", ALL)
 def test_the_streamed_notes_are_those_that_miditok_decodes(name, at_once):
-    lengths = [Length(tokens=count) for count in (150, 400, 60)]
+    lengths = [Length(tokens=count) for count in ((1500, 1600, 60) if name == "midi_like" else (150, 400, 60))]
     engine, rows = rows_of(name, lengths)
     notes = list(stream(engine, rows, at_once))
     tokenizer = untrained_of(name).tokenizer
@@ -54,7 +56,7 @@ def test_the_streamed_notes_are_those_that_miditok_decodes(name, at_once):
             for note in track.notes
         )  # fmt: skip
         assert told(notes, number) == expected
-        assert len(expected) > 2 or name == "midi_like" or number == 2
+        assert len(expected) > 2 or number == 2
 
 
 @pytest.mark.parametrize("name", ["remi", "tsd", "structured", "bpe"])

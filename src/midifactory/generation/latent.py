@@ -121,6 +121,7 @@ def run_segments(
     on_step: Callable[[int], None] | None = None,
     labels: Tensor | None = None,
     guidance: float = 1.0,
+    temperatures: Tensor | None = None,
 ) -> list[list[int]]:
     """One row per guide, without the prompt: a latent after the other, each decoded into its bars.
 
@@ -149,7 +150,7 @@ def run_segments(
                 said[row].append(bar_id)
             part = _Part(guide, bar_id, (guide.walk.bar if opens_bar else bars_before) + bars[row])
             told = labels[row] if labels is not None else None
-            rows[row] = Row(start, part, sampling, (stream, row), told, latent[row], guidance)
+            rows[row] = Row(start, part, sampling, (stream, row), told, latent[row], guidance, temperatures)
         if all(done):
             break
         engine.run(list(rows.values()), on_step)

@@ -184,6 +184,7 @@ def compose(
     engine = _engine(trained, engine_window)
     engine.refuse_too_many(min(at_once or len(guides), len(guides)))
     labels = conditions.labels if conditions is not None else None
+    factors = temperatures(tokenizer, sampling)
     draws = prior_draws(trained.model, samples, seed) if isinstance(trained.model, VAE) else None
     end = opening.end_tick if opening.bars_before else 0
 
@@ -197,10 +198,11 @@ def compose(
             )
         parts = ((latent, [part_bars] * samples) for latent in draws)
         whole, before = cast(Sequence[MusicGuide], guides), opening.bars_before
-        said = run_segments(engine, whole, opening.prompt, before, parts, sampling, seed, on_step, labels, guidance)
+        said = run_segments(
+            engine, whole, opening.prompt, before, parts, sampling, seed, on_step, labels, guidance, factors
+        )
         return [finished(ids, guide) for ids, guide in zip(said, guides, strict=True)]
     latents = next(draws) if draws is not None else None
-    factors = temperatures(tokenizer, sampling)
     rows = []
     for number, guide in enumerate(guides):
         sample, attempt = divmod(number, best_of)
@@ -280,8 +282,8 @@ def _controls(opening: Opening, wishes: Wishes) -> Controls:
     controls, programs, polyphony = opening.controls, wishes.programs, wishes.polyphony
     if controls.programs is not None and programs is not None and programs != controls.programs:
         raise UserError(
-            f"programs={list(programs)}: the style plays program {controls.programs[0]}; "
-            "give it as style.program, or leave programs out"
+            f"instruments: programs {list(programs)}, but the style plays {controls.programs[0]}; "
+            "give it as style.program, or leave instruments out"
         )
     if controls.polyphony is not None and polyphony is not None:
         polyphony = min(polyphony, controls.polyphony)

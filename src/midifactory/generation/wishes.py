@@ -81,6 +81,11 @@ def bind_controls(wishes: Wishes, asked: Mapping[str, Any], tokenizer: Tokenizer
     Raises UserError for names that are not known, values outside their limits, and instruments that the model's tokens
     do not have.
     """
+    if "Program" not in tokenizer.types:
+        plain = {"repetition_penalty": 1}
+        for name in ("instruments", "polyphony", "density", "rhythm_grid", "repetition_penalty"):
+            if asked[name] != plain.get(name):
+                raise UserError(f"{name}={asked[name]}: {tokenizer.scheme} has a fixed set of voices; leave it out")
     programs = None
     if asked["instruments"] is not None:
         corpus = [row["program"] for row in wishes.profile["programs"]]

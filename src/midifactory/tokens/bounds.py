@@ -120,7 +120,7 @@ class Bounds:
         self.tightest = int(self.rooms[self.rooms > 0].min(initial=PITCHES))
         if not self.rooms.any():
             raise UserError(
-                f"no pitch is left to play: programs={list(controls.programs or ()) or 'any'}, "
+                f"no pitch is left to play: instruments={list(controls.programs or ()) or 'any'}, "
                 f"pitch_range={controls.pitch_range}, pitch classes {sorted(controls.pitch_classes or range(12))}; "
                 "widen one of them"
             )
