@@ -41,7 +41,7 @@ def told(notes, row: int) -> list:
 @pytest.mark.parametrize("at_once", [None, 2])
 @pytest.mark.parametrize("name", ALL)
 def test_the_streamed_notes_are_those_that_miditok_decodes(name, at_once):
-    lengths = [Length(tokens=count) for count in ((1500, 1600, 60) if name == "midi_like" else (150, 400, 60))]
+    lengths = [Length(tokens=count) for count in ((4000, 5000, 60) if name == "midi_like" else (150, 400, 60))]
     engine, rows = rows_of(name, lengths)
     notes = list(stream(engine, rows, at_once))
     tokenizer = untrained_of(name).tokenizer
