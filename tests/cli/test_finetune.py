@@ -151,7 +151,7 @@ def test_conditions_of_the_new_files_are_learnt_beside(workshop):
         (["tokenizer.vocab_size=1000"], ["byte pairs", "leave out tokenizer="]),
         (["data.max_tokens=2048"], ["data.max_tokens=2048", "context of 1024", "to 1024 at most"]),
         (["finetune=lora", "finetune.rank=0"], ["finetune=lora: rank=0", "at least 1"]),
-        (["finetune=half"], ["finetune/half"]),
+        (["finetune=half"], ["finetune=half: no such config", "full, lora"]),
     ],
 )
 def test_what_does_not_fit_is_said_before_any_training(workshop, arguments, parts):
