@@ -15,7 +15,7 @@ demo: $(VENV)/.installed  ## install, learn from the chorales, compose eight new
 
 test: $(VENV)/.installed-dev  ## install what the tests need and run them, lint and types first
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 slow: $(VENV)/.installed-dev  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -1,7 +1,7 @@
 """An untrained tiny transformer behind the real tokenizer, and the profiles of two small corpora."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ class Untrained:
     model: SequenceModel
     tokenizer: Tokenizer
     window: int
+    segment: dict[str, Any] = field(default_factory=dict)
 
 
 def _profile(programs: list[tuple[int, float, int, int, int]]) -> dict[str, Any]:

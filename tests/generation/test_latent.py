@@ -27,6 +27,7 @@ from midifactory.generation.wishes import parse_wishes
 from midifactory.models.interface import Output, State
 from midifactory.models.vae import VAE
 from midifactory.music.score import bar_count, bar_starts, duration_seconds, last_note_end, note_arrays
+from midifactory.music.statistics import piece_statistics
 from midifactory.tokens.tokenizer import Tokenizer
 from schemes import tokenizer_of
 
@@ -258,3 +259,22 @@ def test_a_model_without_a_latent_is_refused_by_name(untrained):
     with pytest.raises(UserError, match="vary needs a model with a latent, this checkpoint holds a Transformer"):
         require_latent(untrained.model.decoder, "vary")
     assert require_latent(untrained.model, "vary") is untrained.model
+
+
+@pytest.mark.parametrize("unit", ["bars", "seconds"])
+def test_the_best_of_more_attempts_is_never_worse_and_how_many_are_decoded_at_once_changes_nothing(
+    untrained, piano, unit
+):
+    untrained.segment = {"unit": unit, "length": 2, "max_tokens": 512}
+    wishes = parse_wishes(piano, None, None, None, None)
+    opening = opening_of_style(Free(), wishes, untrained.tokenizer)
+
+    def best(attempts, at_once=None):
+        settings = {"best_of": attempts, "best_by": "notes_per_second", "at_once": at_once}
+        return compose(untrained, opening, wishes, Length(bars=4), Sampling(), samples=2, seed=3, **settings)
+
+    found = {attempts: best(attempts) for attempts in (1, 2, 5)}
+    worth = [[piece_statistics(piece.score)["notes_per_second"] for piece in found[attempts]] for attempts in found]
+    assert (np.diff(worth, axis=0) >= 0).all()
+    assert np.sum(worth[-1]) > np.sum(worth[0])
+    assert [piece.ids for piece in best(5, at_once=3)] == [piece.ids for piece in found[5]]

@@ -52,7 +52,7 @@ class Said(State):
 class Parrot(torch.nn.Module):
     """Says the ids of a score over and over: a trained model without the training."""
 
-    context = None
+    context = longest = None
 
     def __init__(self, tokenizer: Tokenizer, score_name: str):
         super().__init__()

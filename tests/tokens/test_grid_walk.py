@@ -75,6 +75,17 @@ def test_steps_are_sixteenths_of_bars_in_four_four(grid):
     assert (other.between_notes, walk.between_notes, walk.tick) == (False, True, 20)
 
 
+def test_a_bar_is_opened_by_the_first_of_its_cells(grid):
+    walk = GridWalk(grid)
+    silence, opened = int(np.flatnonzero(walk.allowed())[0]), []
+    walk.step(grid.bos_id)
+    for cell in range(3 * 16 * VOICES):
+        walk.step(silence)
+        if walk.opened_bar:
+            opened.append(cell)
+    assert opened == [0, 16 * VOICES, 32 * VOICES]
+
+
 @pytest.mark.parametrize("controls", [{"programs": (0,)}, {"polyphony": 2}, {"grid": 0.5}])
 def test_controls_without_tokens_are_refused(grid, controls):
     with pytest.raises(UserError, match=f"{next(iter(controls))}: a voice grid has four voices"):

@@ -6,6 +6,7 @@ import math
 import sys
 from dataclasses import replace
 from importlib import metadata
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ def token_pieces(trained: Trained, settings: dict[str, Any], length: Length, sam
         opening = prompt_opening(read_prompt(settings), trained.tokenizer, bars, notes, wishes, lawful)
     else:
         opening = opening_of_style(build_style(settings["style"]), wishes, trained.tokenizer, lawful)
+    heard = count(1)
     with tqdm(desc="compose", unit="token") as bar:
         return compose(
             trained,
@@ -135,6 +137,7 @@ def token_pieces(trained: Trained, settings: dict[str, Any], length: Length, sam
             settings["best_of"],
             settings["best_by"],
             settings["at_once"],
+            lambda _: bar.set_postfix(notes=next(heard), refresh=False),
         )
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import shlex
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,9 @@ class Record(Callback):
 
 def show_ended() -> None:
     """Print the table of the sweep that has just run in this process, if any, and write its page."""
+    if (loky := sys.modules.get("joblib.externals.loky")) is not None:
+        # Its processes would stay in this sweep's folder, and run the next sweep of this process there.
+        loky.get_reusable_executor().shutdown(wait=True)
     while _ended:
         with contextlib.suppress(UserError):  # no job has got far enough
             sweep = read_sweep(_ended.pop())

@@ -9,7 +9,7 @@ Legend: B rows, T tokens, V vocabulary, C conditions, Z latent size, L lanes: th
 import sys
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -108,7 +108,7 @@ class Engine:
     def __init__(self, model: SequenceModel, window: int, anchors: frozenset[int] = frozenset()):
         """anchors: ids at which a row may be started anew (bar tokens), beside the places that guides tell of."""
         self.model = model.eval()
-        self.window = min(window, model.context) if model.context is not None else None
+        self.window = min(window, model.context) if model.context is not None else model.longest
         self.anchors = anchors
         self.device = next(model.parameters()).device
         self._longest = window
@@ -123,11 +123,20 @@ class Engine:
         on_step: Callable[[int], None] | None = None,
         at_once: int | None = None,
     ) -> list[list[int]]:
-        """Decode the rows until every guide is done; returns what is `new` in each.
+        """Decode the rows as `steps` does; returns what is `new` in each.
 
-        on_step: told after each step how many rows have taken a token. at_once: how many rows are decoded together at
-        most, None for all; the others join as rows end. Raises ValueError for a prompt that is empty or leaves no room
-        in the window.
+        on_step: told after each step how many rows have taken a token.
+        """
+        for taken in self.steps(rows, at_once):
+            if on_step:
+                on_step(len(taken))
+        return [row.new for row in rows]
+
+    def steps(self, rows: Sequence[Row], at_once: int | None = None) -> Iterator[list[Row]]:
+        """Decode the rows until every guide is done; yields after each step the rows that have taken a token.
+
+        at_once: how many rows are decoded together at most, None for all; the others join as rows end. Raises
+        ValueError for a prompt that is empty or leaves no room in the window.
         """
         if at_once is not None and at_once < 1:
             raise ValueError(f"at_once={at_once}: must be at least 1")
@@ -139,9 +148,7 @@ class Engine:
             if waiting and room:
                 batch.join([waiting.popleft() for _ in range(min(room, len(waiting)))])
             batch.step()
-            if on_step:
-                on_step(len(batch.rows))
-        return [row.new for row in rows]
+            yield batch.rows
 
     def check(self, prompt: Sequence[int]) -> None:
         """Raise ValueError for a prompt that cannot be read."""

@@ -119,9 +119,8 @@ class MusicGuide:
             return None
         if self._queue:
             self._queue.popleft()
-        bar = walk.bar
         walk.step(token)
-        self.opens_bar = walk.bar != bar
+        self.opens_bar = walk.opened_bar
         self._greet()
         return token
 

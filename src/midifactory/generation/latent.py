@@ -4,7 +4,7 @@ Legend: S segments of a piece, B rows, Z latent size, T tokens.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -16,6 +16,7 @@ from midifactory.errors import UserError
 from midifactory.generation.engine import Engine, Row
 from midifactory.generation.guide import MusicGuide
 from midifactory.generation.sampling import Sampling
+from midifactory.generation.stream import StreamedNote, stream
 from midifactory.models.interface import SequenceModel
 from midifactory.models.vae import VAE
 from midifactory.tokens.grammar import RESTS
@@ -122,42 +123,54 @@ def run_segments(
     labels: Tensor | None = None,
     guidance: float = 1.0,
     temperatures: Tensor | None = None,
-) -> list[list[int]]:
-    """One row per guide, without the prompt: a latent after the other, each decoded into its bars.
+    at_once: int | None = None,
+    attempts: int = 1,
+    on_note: Callable[[StreamedNote], None] | None = None,
+) -> list[tuple[list[int], float]]:
+    """Ids and nats of one row per guide, without the prompt: a latent after the other, each decoded into its bars.
 
-    segments: latents (B, Z) and how many bars each row makes of them, 0 for none. The model reads the segment alone,
-    as in training: the first one after the `prompt`'s last bar (the whole of it where it opens none), each later one
-    after a Bar token. The guides go through the whole row, so bars, ringing notes and the length asked for are its
-    own. `bars_before`: those of the prompt that are closed. Ends with the segments, or when every guide is done.
+    segments: latents (B, Z) and how many bars are made of them, 0 for none. Each of the B samples, and of the labels
+    (B, C), is for `attempts` guides, which stand side by side; with more than one, rows are scored. The model reads
+    the segment alone, as in training: the first one after the `prompt`'s last bar (the whole of it where it opens
+    none), each later one after a Bar token. The guides go through the whole row, so bars, ringing notes and the length
+    asked for are its own. `bars_before`: those of the prompt that are closed. on_note: told each note as soon as it is
+    whole. Ends with the segments, or when every guide is done.
     """
     bar_id = guides[0].walk.bar_id
     assert bar_id is not None
     said: list[list[int]] = [[] for _ in guides]
+    nats = [0.0 for _ in guides]
     done = [False for _ in guides]
     for number, (latent, bars) in enumerate(segments):
         opens_bar = number > 0 or guides[0].forced() == bar_id
         rows: dict[int, Row] = {}
         start = [bar_id] if opens_bar else _last_bar(prompt, bar_id, engine.window)
         # Another stream for each segment, or all would be drawn alike.
-        stream = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        part_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         for row, guide in enumerate(guides):
-            if done[row] or not bars[row]:
+            sample, attempt = divmod(row, attempts)
+            if done[row] or not bars[sample]:
                 continue
             if opens_bar:
                 if guide.take(bar_id) is None:
                     done[row] = True
                     continue
                 said[row].append(bar_id)
-            part = _Part(guide, bar_id, (guide.walk.bar if opens_bar else bars_before) + bars[row])
-            told = labels[row] if labels is not None else None
-            rows[row] = Row(start, part, sampling, (stream, row), told, latent[row], guidance, temperatures)
+            part = _Part(guide, bar_id, (guide.walk.bar if opens_bar else bars_before) + bars[sample])
+            told = labels[sample] if labels is not None else None
+            own = (part_seed, sample, attempt) if attempt else (part_seed, sample)
+            rows[row] = Row(start, part, sampling, own, told, latent[sample], guidance, temperatures, attempts > 1)
         if all(done):
             break
-        engine.run(list(rows.values()), on_step)
+        numbers = list(rows)
+        for note in stream(engine, list(rows.values()), at_once, on_step):
+            if on_note:
+                on_note(replace(note, row=numbers[note.row]))
         for row, decoded in rows.items():
             said[row] += decoded.new
+            nats[row] += decoded.nats
             done[row] |= cast(_Part, decoded.guide).finished
-    return said
+    return list(zip(said, nats, strict=True))
 
 
 def _last_bar(prompt: Sequence[int], bar_id: int, window: int | None) -> Sequence[int]:

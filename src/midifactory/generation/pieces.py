@@ -19,6 +19,7 @@ from midifactory.generation.guide import FreeGuide, Length, MusicGuide
 from midifactory.generation.latent import prior_draws, run_segments, takes_segments
 from midifactory.generation.sampling import Sampling
 from midifactory.generation.steering import Steering, scale_bias
+from midifactory.generation.stream import StreamedNote, stream
 from midifactory.generation.styles import Free, Opening, Style, bar_head
 from midifactory.generation.wishes import Wishes
 from midifactory.models.interface import Conditions, SequenceModel
@@ -159,6 +160,7 @@ def compose(
     best_of: int = 1,
     best_by: str = LIKELIHOOD,
     at_once: int | None = None,
+    on_note: Callable[[StreamedNote], None] | None = None,
 ) -> list[Composition]:
     """`samples` pieces from one opening, each from its own random stream of `seed`, in the range of `wishes`.
 
@@ -166,7 +168,8 @@ def compose(
     prior, a new one for each segment where it was trained on bars. grammar: whether only lawful music may come; a
     tokenizer without one composes freely in any case. Each piece is the best of `best_of`: by the fewest nats per note,
     or by the greatest of a statistic (music/statistics.py). at_once: how many rows are decoded together, None for all.
-    Raises UserError where the prompt does not fit into the model's window, and for rows that memory does not hold.
+    on_note: told each note as soon as it is whole, where there is a grammar. Raises UserError where the prompt does not
+    fit into the model's window, and for rows that memory does not hold.
     """
     tokenizer = trained.tokenizer
     engine_window = window or trained.window
@@ -188,45 +191,48 @@ def compose(
     draws = prior_draws(trained.model, samples, seed) if isinstance(trained.model, VAE) else None
     end = opening.end_tick if opening.bars_before else 0
 
-    def finished(said: list[int], guide: MusicGuide | FreeGuide) -> Composition:
-        return _finish(hear([*opening.prompt, *said]), [*opening.prompt, *said], guide, end)
-
     if draws is not None and part_bars is not None:
-        if best_of > 1:
-            raise UserError(
-                f"best_of={best_of}: a model with a latent for each segment makes one of each; set best_of=1"
-            )
         parts = ((latent, [part_bars] * samples) for latent in draws)
         whole, before = cast(Sequence[MusicGuide], guides), opening.bars_before
         said = run_segments(
-            engine, whole, opening.prompt, before, parts, sampling, seed, on_step, labels, guidance, factors
+            *(engine, whole, opening.prompt, before, parts, sampling, seed, on_step, labels, guidance, factors),
+            *(at_once, best_of, on_note),
         )
-        return [finished(ids, guide) for ids, guide in zip(said, guides, strict=True)]
-    latents = next(draws) if draws is not None else None
-    rows = []
-    for number, guide in enumerate(guides):
-        sample, attempt = divmod(number, best_of)
-        told = labels[sample] if labels is not None else None
-        latent = latents[sample] if latents is not None else None
-        stream = (seed, sample, attempt) if attempt else (seed, sample)
-        rows.append(Row(opening.prompt, guide, sampling, stream, told, latent, guidance, factors, best_of > 1))
-    engine.run(rows, on_step, at_once)
-    pieces = [finished(row.new, guide) for row, guide in zip(rows, guides, strict=True)]
+    else:
+        latents = next(draws) if draws is not None else None
+        rows = []
+        for number, guide in enumerate(guides):
+            sample, attempt = divmod(number, best_of)
+            told = labels[sample] if labels is not None else None
+            latent = latents[sample] if latents is not None else None
+            own = (seed, sample, attempt) if attempt else (seed, sample)
+            rows.append(Row(opening.prompt, guide, sampling, own, told, latent, guidance, factors, best_of > 1))
+        if all(isinstance(guide, MusicGuide) for guide in guides):
+            for note in stream(engine, rows, at_once, on_step):
+                if on_note:
+                    on_note(note)
+        else:
+            engine.run(rows, on_step, at_once)
+        said = [(row.new, row.nats) for row in rows]
+    pieces = []
+    for (ids, _), guide in zip(said, guides, strict=True):
+        whole_row = [*opening.prompt, *ids]
+        pieces.append(_finish(hear(whole_row), whole_row, guide, end))
     if best_of == 1:
         return pieces
-    worth = [_worth(piece, row, best_by) for piece, row in zip(pieces, rows, strict=True)]
+    worth = [_worth(piece, nats, best_by) for piece, (_, nats) in zip(pieces, said, strict=True)]
     return [
         pieces[max(range(first, first + best_of), key=worth.__getitem__)] for first in range(0, len(pieces), best_of)
     ]
 
 
-def _worth(piece: Composition, row: Row, best_by: str) -> float:
+def _worth(piece: Composition, nats: float, best_by: str) -> float:
     """The greater the better; least for a piece without notes."""
     notes = piece.score.note_num()
     if not notes:
         return -math.inf
     if best_by == LIKELIHOOD:
-        return -row.nats / notes
+        return -nats / notes
     worth = piece_statistics(piece.score)[best_by]
     return worth if math.isfinite(worth) else -math.inf
 
@@ -334,7 +340,8 @@ def compose_latents(
     engine = _engine(trained, trained.window)
     rows = run_segments(engine, guides, prompt, 0, zip(together, counts, strict=True), sampling, seed, on_step)
     hear = partial(_hear, trained.tokenizer, Wishes({}))
-    return [_finish(hear([*prompt, *row]), [*prompt, *row], guide, 0) for row, guide in zip(rows, guides, strict=True)]
+    ids = [[*prompt, *row] for row, _ in rows]
+    return [_finish(hear(row), row, guide, 0) for row, guide in zip(ids, guides, strict=True)]
 
 
 def _bars_of_a_latent(trained: TrainedModel) -> int | None:

@@ -1,6 +1,6 @@
 """Music as an iterator of notes: the one way in which those who play, show or send notes get them from the engine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -26,23 +26,23 @@ class StreamedNote:
     duration_seconds: float
 
 
-def stream(engine: Engine, rows: Sequence[Row], at_once: int | None = None) -> Iterator[StreamedNote]:
+def stream(
+    engine: Engine,
+    rows: Sequence[Row],
+    at_once: int | None = None,
+    on_step: Callable[[int], None] | None = None,
+) -> Iterator[StreamedNote]:
     """The notes of rows that are guided by MusicGuides, those of the prompts excepted, as soon as each is whole.
 
     A row's notes come in the order in which its tokens complete them: onsets never run back but in MIDI-like tokens,
-    where a note is whole when it ends. Beats are quarter notes. Leave the iterator to stop. at_once: as in Engine.run.
+    where a note is whole when it ends. Beats are quarter notes. Leave the iterator to stop. at_once, on_step: as in
+    Engine.run.
     """
     numbers = {id(row): number for number, row in enumerate(rows)}
-    waiting = list(rows)
-    batch = engine.batch()
-    while batch.rows or waiting:
-        room = len(waiting) if at_once is None else at_once - len(batch.rows)
-        if waiting and room > 0:
-            batch.join(waiting[:room])
-            del waiting[:room]
-        playing = list(batch.rows)
-        batch.step()
-        for row in playing:
+    for taken in engine.steps(rows, at_once):
+        if on_step:
+            on_step(len(taken))
+        for row in taken:
             walk = cast(MusicGuide, row.guide).walk
             for note in walk.finished:
                 yield _streamed(numbers[id(row)], note, walk)

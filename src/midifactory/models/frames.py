@@ -94,6 +94,7 @@ class FrameTransformer(SequenceModel):
     """
 
     context: None
+    longest: int
 
     def __init__(
         self,

@@ -77,11 +77,13 @@ class PlaceReader(Protocol):
 class SequenceModel(nn.Module, ABC):
     """A causal model over token ids: logits at position t depend on ids[..t], conditions and the state alone.
 
-    `context` is the longest span it attends to in one piece, None for a recurrent state without end.
+    `context` is the longest span it attends to in one piece, None for one that reads pieces whole: a recurrent state
+    without end, or rows of up to `longest` tokens.
     """
 
     vocab_size: int
     context: int | None
+    longest: int | None = None
 
     @abstractmethod
     def forward(self, ids: Tensor, state: Any = None, conditions: Conditions | None = None) -> Output:

@@ -44,6 +44,7 @@ class GridWalk:
         self.end_bar: int | None = None
         self.end_tick: int | None = None
         self.keeps_bar_lines, self.not_before = False, 0
+        self.opened_bar = False
         self._cells = 0
         self._held: list[tuple[int, int]] = [(-1, 0)] * VOICES  # pitch, -1 for silence, and the step since when
         self._bpm = float(TEMPO_BPM)
@@ -98,6 +99,7 @@ class GridWalk:
         if type_ not in {"Silence", "Pitch"}:
             return
         voice = self._order[self._cells % VOICES]
+        self.opened_bar = self._cells % (VOICES * _BAR_STEPS) == 0
         pitch = -1 if type_ == "Silence" else int(self.tokenizer.tokens[id_].partition("_")[2])
         last, since = self._held[voice]
         if pitch != last:

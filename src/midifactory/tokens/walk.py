@@ -54,6 +54,7 @@ class Walk:
         self.end_tick: int | None = None
         self.keeps_bar_lines = False
         self.not_before = 0
+        self.opened_bar = False
         self.place = grammar.places.start()
         self.context = "BOS"
         self.notes = 0
@@ -161,8 +162,10 @@ class Walk:
 
     def step(self, id_: int) -> None:
         """Move over a model id, lawful or not, as MidiTok's decoder does."""
+        bar = self.place.bar
         for token in self.grammar.parts[id_]:
             self._step(token)
+        self.opened_bar = self.place.bar != bar
 
     def _step(self, token: int) -> None:
         grammar, place = self.grammar, self.place
