@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from midifactory.models import native
+from midifactory.models.attention import Attention
 from midifactory.models.frames import FrameTransformer
 from midifactory.models.interface import Conditions, SequenceModel
 from midifactory.models.quantise import Int8Linear, quantise
@@ -58,19 +59,61 @@ def test_nats_move_by_less_than_half_a_percent(name):
     assert all(torch.equal(*pair) for pair in zip(before, model.state_dict().values(), strict=True))
 
 
+def rounded(x: torch.Tensor) -> torch.Tensor:
+    """(..., K), each row to the nearest of 255 values of its own range."""
+    step = x.abs().amax(-1, keepdim=True) / 127
+    return torch.round(x / step) * step
+
+
 @torch.inference_mode()
 @pytest.mark.parametrize("has_native", [True, False])
 @pytest.mark.parametrize("rows", [1, 5])
 @pytest.mark.parametrize("name", ["transformer", "llama", "experts", "gru"])
 def test_with_a_state_the_logits_are_those_without(monkeypatch, name, rows, has_native):
+    """The native step keeps keys and values in 8 bits, too: there the whole row is read with rounded ones."""
     if not has_native:
         monkeypatch.setattr(native, "_library", lambda: None)
     torch.manual_seed(0)
     model, ids = quantise(MODELS[name]()), torch.randint(VOCAB, (rows, 30))
     state = model.new_state(rows, 30)
-    cached = torch.cat([model(part, state).logits for part in ids.split([5] + [1] * 25, 1)], 1)
+    eight = getattr(state, "eight", False)
+    assert eight == (has_native and native._library() is not None and name in ("transformer", "llama"))
+    prompt = 1 if eight else 5
+    cached = torch.cat([model(part, state).logits for part in ids.split([prompt] + [1] * (30 - prompt), 1)], 1)
+    exact = model(ids).logits
+    if eight:
+        project = Attention._project
+
+        def with_rounded(self, *arguments):
+            query, key, value = project(self, *arguments)
+            return query, rounded(key), rounded(value)
+
+        monkeypatch.setattr(Attention, "_project", with_rounded)
     expected = model(ids).logits
     torch.testing.assert_close(cached, expected, rtol=1e-3, atol=1e-4 * expected.std().item())
+    assert eight == ((cached - exact).abs().max() > 1e-3 * exact.std())
+
+
+@torch.inference_mode()
+@pytest.mark.skipif(native._library() is None, reason="there is no C compiler")
+@pytest.mark.parametrize("padding", [None, torch.tensor([0, 2, 5])])
+def test_a_prompt_is_kept_as_if_it_had_been_read_token_by_token(padding):
+    """Of one layer: those above hear the prompt itself, not what is kept of it."""
+    torch.manual_seed(0)
+    model = quantise(Transformer(VOCAB, d_model=64, heads=4, layers=1, context=64))
+    ids = torch.randint(3, VOCAB, (3, 20))
+    state = model.new_state(3, 30, padding)
+    model(ids, state)
+    for row, skipped in enumerate([0, 0, 0] if padding is None else padding.tolist()):
+        alone = model.new_state(1, 30)
+        for token in ids[row, skipped:]:
+            model(token[None, None], alone)
+        count = 20 - skipped
+        assert state.lengths[row] == alone.lengths[0] == count
+        for one, other in zip(state.opened(0, count), alone.opened(0, count), strict=True):
+            # What is nearly halfway may be rounded either way.
+            torch.testing.assert_close(one[row], other[0], rtol=0, atol=1.1 * other.abs().max().item() / 127)
+            assert (one[row] - other[0]).abs().mean() < 0.02 * other.abs().max() / 127
 
 
 @torch.no_grad()

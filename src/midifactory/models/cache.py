@@ -1,6 +1,7 @@
 """The state of a transformer's rows: keys and values in static buffers, each row from the first column on.
 
 So a row's columns are its places, whatever the others have read, and nothing moves when rows of other lengths join.
+In 8 bits each column of a head is its greatest number and the others' shares of it, in 127 steps either way.
 
 Legend: B rows, T new tokens, N layers, G heads of keys and values, K head size, C prefix columns, R rows of the buffer.
 """
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from midifactory.models.interface import State, check_joined, copied
 
+_SCALE = 4  # bytes behind the K of a column: a float
 Columns = range | Tensor  # of new tokens: the same in all rows, or (B, T) int64
 
 
@@ -28,14 +30,14 @@ class KeyValueCache(State):
 
     lengths: columns that each row has filled, the C of its prefix included. padding: how many of each row's next
     tokens are no music: they are not attended to, and take no column. layers: each layer's keys and values, both
-    (B, G, C + capacity, K). readers: the states of TokenInput's reader of places.
+    (B, G, C + capacity, K), or int8 with four bytes more. readers: the states of TokenInput's reader of places.
     """
 
     layers: list[tuple[Tensor, Tensor]]
     # What the model does to one more token, made with the state: the native step, or else its blocks'.
     native: Any
     steps: Any
-    _buffer: Tensor  # (N, 2, R, G, C + capacity, K), R >= B
+    _buffer: Tensor  # (N, 2, R, G, C + capacity, K), R >= B; int8 with K + 4
 
     def __init__(
         self,
@@ -44,11 +46,14 @@ class KeyValueCache(State):
         prefix: int,
         padding: Sequence[int],
         readers: list[Any],
+        eight: bool = False,
     ):
-        """like: a tensor of the device and dtype wanted. shape: N, B, G, capacity, K. prefix: C."""
+        """like: a tensor of the device and dtype wanted. shape: N, B, G, capacity, K. prefix: C. eight: in 8 bits."""
         layers, rows, heads, capacity, size = shape
         self.prefix, self.padding, self.lengths, self.readers = prefix, list(padding), [0] * rows, readers
-        self._use(like.new_zeros(layers, 2, rows, heads, prefix + capacity, size))
+        self.eight, self._dtype = eight, like.dtype
+        size, dtype = (size + _SCALE, torch.int8) if eight else (size, like.dtype)
+        self._use(like.new_zeros((layers, 2, rows, heads, prefix + capacity, size), dtype=dtype))
 
     @property
     def capacity(self) -> int:
@@ -69,6 +74,22 @@ class KeyValueCache(State):
         skipped = self._skipped(new)
         self.lengths = [length + before + new - left for length, left in zip(self.lengths, skipped, strict=True)]
         self.padding = [padding - left for padding, left in zip(self.padding, skipped, strict=True)]
+
+    def opened(self, layer: int, end: int) -> tuple[Tensor, Tensor]:
+        """The first `end` columns of a layer's keys and values, (B, G, end, K), to be written to."""
+        keys, values = (part.narrow(2, 0, end) for part in self.layers[layer])
+        if not self.eight:
+            return keys, values
+        return _enlarged(keys).to(self._dtype), _enlarged(values).to(self._dtype)
+
+    def close(self, layer: int, keys_values: tuple[Tensor, Tensor], columns: Columns) -> None:
+        """Keep what was written to `columns` of what `opened` gave."""
+        for stored, part in zip(self.layers[layer], keys_values, strict=True) if self.eight else ():
+            if isinstance(columns, range):
+                stored[:, :, columns.start : columns.stop] = _shrunk(part[:, :, columns.start : columns.stop])
+            else:
+                rows = torch.arange(len(columns))[:, None]
+                stored[rows, :, columns] = _shrunk(part[rows, :, columns])  # (B, T, G, K + 4)
 
     def select(self, rows: Sequence[int] | Tensor) -> None:
         """As State says. Only rows that change their place are copied, so let the last one take the place of another.
@@ -115,3 +136,15 @@ class KeyValueCache(State):
     def _use(self, buffer: Tensor) -> None:
         self._buffer = buffer
         self.layers = [(keys, values) for keys, values in buffer[:, :, : len(self.lengths)]]
+
+
+def _shrunk(x: Tensor) -> Tensor:
+    """(..., K) -> (..., K + 4) int8."""
+    x = x.float()
+    scales = x.abs().amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny) / 127  # (..., 1)
+    return torch.cat(((x / scales).round().to(torch.int8), scales.contiguous().view(torch.int8)), -1)
+
+
+def _enlarged(x: Tensor) -> Tensor:
+    """(..., K + 4) int8 -> (..., K)."""
+    return x[..., :-_SCALE] * x[..., -_SCALE:].contiguous().view(torch.float32)

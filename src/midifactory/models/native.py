@@ -54,7 +54,7 @@ class _Layer(ctypes.Structure):
 class _Model(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("layers", "rows", "width", "heads", "kv_heads", "size", "greatest")),
-        *((name, ctypes.c_int64) for name in ("row_stride", "head_stride", "threads")),
+        *((name, ctypes.c_int64) for name in ("row_stride", "head_stride", "threads", "eight")),
         *((name, _Address) for name in ("cos", "sin", "slopes", "columns")),
         ("norm", _Norm),
         ("head", _Matrix),
@@ -98,7 +98,7 @@ class NativeStep:
         for layer, (keys, values) in zip(layers, state.layers, strict=True):
             layer.keys, layer.values = keys.data_ptr(), values.data_ptr()
         places = (ctypes.c_int64 * rows)(*state.lengths)
-        model.rows, model.threads = rows, threads
+        model.rows, model.threads, model.eight = rows, threads, state.eight
         model.columns, model.layer = ctypes.addressof(places), ctypes.addressof(layers)
         model.row_stride, model.head_stride = keys.stride(0), keys.stride(1)
         address = None if logits is None else logits.data_ptr()

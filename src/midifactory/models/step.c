@@ -25,7 +25,6 @@
 #define LANES 8
 #define TILE 2
 #endif
-#define NEAR 64          /* columns whose values stay in the first cache */
 #define WIDE 32          /* outputs of a panel, which lie side by side for each input */
 #define VECS (WIDE / LANES)
 
@@ -45,17 +44,19 @@ typedef struct {
 } Norm;
 
 /* value: of SwiGLU, the half that `rise` gates; else without weights. distances: (M, D) of relative positions, or 0.
-   keys, values: (B, G, L, K), one row's and one head's apart by the strides given in the model. */
+   keys, values: (B, G, L, K), one row's and one head's apart by the strides given in the model; in 8 bits (B, G, L,
+   K + 4), the last four bytes a float that the others are to be multiplied with. */
 typedef struct {
     Norm norm_attention, norm_feed_forward;
     Matrix qkv, out, rise, value, fall;
     const float *distances;
-    float *keys, *values;
+    void *keys, *values;
 } Layer;
 
-/* cos, sin: (L, K), sin signed as in positions.py, or 0. slopes: (H) of ALiBi, or 0. columns: the place of each row. */
+/* cos, sin: (L, K), sin signed as in positions.py, or 0. slopes: (H) of ALiBi, or 0. columns: the place of each row.
+   eight: whether keys and values are. */
 typedef struct {
-    int64_t layers, rows, width, heads, kv_heads, size, greatest, row_stride, head_stride, threads;
+    int64_t layers, rows, width, heads, kv_heads, size, greatest, row_stride, head_stride, threads, eight;
     const float *cos, *sin, *slopes;
     const int64_t *columns;
     Norm norm;
@@ -66,6 +67,16 @@ typedef struct {
 /* No memcpy, which gcc takes through the stack in halves. */
 static inline vec load(const float *from) { return *(const vec *)from; }
 static inline void store(float *to, vec v) { *(vec *)to = v; }
+
+static inline vec load_eight(const int8_t *from) {
+#ifdef __AVX512F__
+    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from)));
+#else
+    vec v;
+    for (int i = 0; i < LANES; i++) v[i] = from[i];
+    return v;
+#endif
+}
 
 static inline float sum(vec v) {
 #ifdef __AVX512F__
@@ -146,14 +157,7 @@ static void normalise(const Norm *norm, const float *x, float *y, int64_t width)
 }
 
 static inline vec weights_at(const void *panel, int64_t index, int whole) {
-    if (whole) return load((const float *)panel + index);
-#ifdef __AVX512F__
-    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)((const int8_t *)panel + index))));
-#else
-    vec v;
-    for (int i = 0; i < LANES; i++) v[i] = ((const int8_t *)panel)[index + i];
-    return v;
-#endif
+    return whole ? load((const float *)panel + index) : load_eight((const int8_t *)panel + index);
 }
 
 /* Sums of `rows` rows x (rows, inputs) and one panel -> y (TILE, WIDE). With both constants the sums stay in registers. */
@@ -229,44 +233,137 @@ static void rotate(const float *x, const float *cos, const float *sin, float *y,
     }
 }
 
+/* One column of keys or values in 8 bits, as cache.py rounds it. */
+static void shrink(const float *x, int8_t *to, int64_t size) {
+    float greatest = 0;
+    for (int64_t i = 0; i < size; i++) greatest = fabsf(x[i]) > greatest ? fabsf(x[i]) : greatest;
+    float scale = (greatest > 1.17549435e-38f ? greatest : 1.17549435e-38f) / 127;
+    for (int64_t i = 0; i < size; i++) to[i] = (int8_t)nearbyintf(x[i] / scale);
+    memcpy(to + size, &scale, sizeof scale);
+}
+
+static inline float scale_of(const int8_t *column, int64_t size) {
+    float scale;
+    memcpy(&scale, column + size, sizeof scale);
+    return scale;
+}
+
+static inline vec column_at(const void *columns, int64_t index, int eight) {
+    return eight ? load_eight((const int8_t *)columns + index) : load((const float *)columns + index);
+}
+
+static inline float number_at(const void *columns, int64_t index, int eight) {
+    return eight ? ((const int8_t *)columns)[index] : ((const float *)columns)[index];
+}
+
+/* scores (count): query (K) times each column, `stride` numbers apart, those of `eight` without their scales. */
+static inline __attribute__((always_inline)) void
+products(const int eight, const float *query, const void *columns, int64_t size, int64_t stride, int64_t count, float *scores) {
+    int64_t j = 0;
+#ifdef __AVX512F__
+    /* Sixteen at once: to add up the numbers of one register alone is the dearest part of a short product. */
+    for (; size % LANES == 0 && j + 16 <= count; j += 16) {
+        __m512 part[16];
+#pragma GCC unroll 16
+        for (int n = 0; n < 16; n++) {
+            vec total = {0};
+            for (int64_t i = 0; i < size; i += LANES) total += load(query + i) * column_at(columns, (j + n) * stride + i, eight);
+            part[n] = (__m512)total;
+        }
+#pragma GCC unroll 8
+        for (int n = 0; n < 16; n += 2) part[n] = _mm512_add_ps(_mm512_unpacklo_ps(part[n], part[n + 1]), _mm512_unpackhi_ps(part[n], part[n + 1]));
+#pragma GCC unroll 4
+        for (int n = 0; n < 16; n += 4)
+            part[n] = _mm512_add_ps(_mm512_shuffle_ps(part[n], part[n + 2], 0x44), _mm512_shuffle_ps(part[n], part[n + 2], 0xee));
+#pragma GCC unroll 2
+        for (int n = 0; n < 16; n += 8)
+            part[n] = _mm512_add_ps(_mm512_shuffle_f32x4(part[n], part[n + 4], 0x88), _mm512_shuffle_f32x4(part[n], part[n + 4], 0xdd));
+        _mm512_storeu_ps(scores + j, _mm512_add_ps(_mm512_shuffle_f32x4(part[0], part[8], 0x88), _mm512_shuffle_f32x4(part[0], part[8], 0xdd)));
+    }
+#endif
+    for (; j < count; j++) {
+        vec total = {0};
+        float rest = 0;
+        int64_t i = 0;
+        for (; i + LANES <= size; i += LANES) total += load(query + i) * column_at(columns, j * stride + i, eight);
+        for (; i < size; i++) rest += query[i] * number_at(columns, j * stride + i, eight);
+        scores[j] = sum(total) + rest;
+    }
+}
+
+/* What a row's head says of its columns before the softmax: query (K) times each key, or key and vector of distance. */
+static void score(const Model *m, const Layer *layer, int64_t head, int64_t count, const float *query, const void *keys, float *scores) {
+    const int64_t size = m->size, stride = m->eight ? size + 4 : size;
+    const int8_t *eight = keys;
+    if (m->eight)
+        products(1, query, keys, size, stride, count, scores);
+    else if (!layer->distances)
+        products(0, query, keys, size, stride, count, scores);
+    if (m->eight)
+        for (int64_t j = 0; j < count; j++) scores[j] *= scale_of(eight + j * stride, size);
+    if (!layer->distances) return;
+    for (int64_t j = 0; j < count; j++) {
+        int64_t distance = count - 1 - j < m->greatest ? count - 1 - j : m->greatest;
+        const float *vector = layer->distances + distance * m->width + head * size, *key = (const float *)keys + j * size;
+        float with_distance[size];
+        for (int64_t i = 0; i < size; i++) with_distance[i] = (m->eight ? 0 : key[i]) + vector[i];
+        scores[j] = dot(query, with_distance, size) + (m->eight ? scores[j] : 0);
+    }
+}
+
+/* Up to `vecs` registers of the sum of columns, each times its score. */
+static inline __attribute__((always_inline)) void
+mixture(const int eight, const int vecs, const float *scores, const void *columns, int64_t stride, int64_t count, float *to) {
+    vec sums[4] = {0};
+    for (int64_t j = 0; j < count; j++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vecs; v++) sums[v] += scores[j] * column_at(columns, j * stride + v * LANES, eight);
+    for (int v = 0; v < vecs; v++) store(to + v * LANES, sums[v]);
+}
+
+/* to (K): the sum of all values, each times its score. */
+static inline __attribute__((always_inline)) void
+gather(const int eight, const float *scores, const void *values, int64_t size, int64_t stride, int64_t count, float *to) {
+    int64_t i = 0, bytes = eight ? 1 : sizeof(float);
+    for (; i + 4 * LANES <= size; i += 4 * LANES) mixture(eight, 4, scores, (const char *)values + i * bytes, stride, count, to + i);
+    for (; i + LANES <= size; i += LANES) mixture(eight, 1, scores, (const char *)values + i * bytes, stride, count, to + i);
+    for (; i < size; i++) {
+        to[i] = 0;
+        for (int64_t j = 0; j < count; j++) to[i] += scores[j] * number_at(values, j * stride + i, eight);
+    }
+}
+
 /* The heads of one row that share keys and values: qkv ((H + 2 G) K) -> mixed (H K). scores: room for L. */
 static void attend(const Model *m, const Layer *layer, int64_t row, int64_t group, const float *qkv, float *mixed, float *scores) {
     const int64_t size = m->size, share = m->heads / m->kv_heads, place = m->columns[row], count = place + 1;
+    const int64_t offset = row * m->row_stride + group * m->head_stride, bytes = m->eight ? 1 : sizeof(float);
     const float *cos = m->cos ? m->cos + place * size : 0, *sin = m->cos ? m->sin + place * size : 0;
-    float *keys = layer->keys + row * m->row_stride + group * m->head_stride;
-    float *values = layer->values + row * m->row_stride + group * m->head_stride;
-    rotate(qkv + (m->heads + group) * size, cos, sin, keys + place * size, size);
-    memcpy(values + place * size, qkv + (m->heads + m->kv_heads + group) * size, size * sizeof *values);
+    const float *value = qkv + (m->heads + m->kv_heads + group) * size;
+    char *keys = (char *)layer->keys + offset * bytes, *values = (char *)layer->values + offset * bytes;
+    float vector[size];
+    rotate(qkv + (m->heads + group) * size, cos, sin, vector, size);
+    if (m->eight) {
+        shrink(vector, (int8_t *)keys + place * (size + 4), size);
+        shrink(value, (int8_t *)values + place * (size + 4), size);
+    } else {
+        memcpy((float *)keys + place * size, vector, size * sizeof *vector);
+        memcpy((float *)values + place * size, value, size * sizeof *value);
+    }
     for (int64_t head = group * share; head < (group + 1) * share; head++) {
-        float query[size], with_distance[size], *to = mixed + head * size;
-        rotate(qkv + head * size, cos, sin, query, size);
-        for (int64_t i = 0; i < size; i++) query[i] *= 1.0f / sqrtf(size);
-        for (int64_t j = 0; j < count; j++) {
-            const float *key = keys + j * size;
-            if (layer->distances) {
-                int64_t distance = place - j < m->greatest ? place - j : m->greatest;
-                const float *vector = layer->distances + distance * m->width + head * size;
-                for (int64_t i = 0; i < size; i++) with_distance[i] = key[i] + vector[i];
-                key = with_distance;
-            }
-            scores[j] = dot(query, key, size);
-        }
+        float *to = mixed + head * size;
+        rotate(qkv + head * size, cos, sin, vector, size);
+        for (int64_t i = 0; i < size; i++) vector[i] *= 1.0f / sqrtf(size);
+        score(m, layer, head, count, vector, keys, scores);
         if (m->slopes)
             for (int64_t j = 0; j < count; j++) scores[j] -= m->slopes[head] * (float)(place - j);
         float greatest = greatest_of(scores, count);
         for (int64_t j = 0; j < count; j++) scores[j] = exponential(scores[j] - greatest);
         float total = total_of(scores, count);
-        memset(to, 0, size * sizeof *to);
-        for (int64_t start = 0; start < count; start += NEAR) {
-            int64_t end = start + NEAR < count ? start + NEAR : count, i = 0;
-            for (; i + LANES <= size; i += LANES) {
-                vec sums = load(to + i);
-                for (int64_t j = start; j < end; j++) sums += scores[j] * load(values + j * size + i);
-                store(to + i, sums);
-            }
-            for (; i < size; i++)
-                for (int64_t j = start; j < end; j++) to[i] += scores[j] * values[j * size + i];
-        }
+        if (m->eight) {
+            for (int64_t j = 0; j < count; j++) scores[j] *= scale_of((int8_t *)values + j * (size + 4), size);
+            gather(1, scores, values, size, size + 4, count, to);
+        } else
+            gather(0, scores, values, size, size, count, to);
         for (int64_t j = 0; j < size; j++) to[j] /= total;
     }
 }

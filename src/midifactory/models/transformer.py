@@ -29,6 +29,7 @@ from midifactory.models.layers import (
 from midifactory.models.moe import Experts, Routing, router_losses
 from midifactory.models.native import native_step
 from midifactory.models.positions import POSITIONS, Positions, Span
+from midifactory.models.quantise import Int8Linear
 
 INITIALISATIONS = ("gpt2", "xavier")
 BlockStep = Callable[[Tensor, Span, Tensor, Tensor], Tensor]
@@ -183,8 +184,11 @@ class Transformer(SequenceModel):
         check_length(capacity, self.context, "context", "ask for a smaller capacity")
         like, ignored = self.inputs.tokens.weight, [0] * batch_size if padding is None else padding.tolist()
         shape = len(self.blocks), batch_size, self.kv_heads, capacity, like.shape[1] // self.heads
-        state = KeyValueCache(like, shape, self.inputs.prefix_length, ignored, self.inputs.start(batch_size))
-        state.native = native_step(self)
+        native, readers = native_step(self), self.inputs.start(batch_size)
+        # The native step alone reads 8 bits faster.
+        eight = native is not None and isinstance(self.head, Int8Linear)
+        state = KeyValueCache(like, shape, self.inputs.prefix_length, ignored, readers, eight)
+        state.native = native
         if state.native is None:
             state.steps = [block.step() for block in cast(list[Block], self.blocks)], norm_step(self.norm)
         return state
@@ -267,8 +271,9 @@ class Transformer(SequenceModel):
             if maps is not None:
                 maps.append(block.attention.weights(block.norm_attention(x), span))
             if state is not None:
-                keys, values = state.layers[index]
-                x, routing = block(x, span, (keys.narrow(2, 0, end), values.narrow(2, 0, end)))
+                keys_values = state.opened(index, end)
+                x, routing = block(x, span, keys_values)
+                state.close(index, keys_values, columns)
             elif self.activation_checkpointing and self.training:
                 x, routing = checkpoint(block, x, span, use_reentrant=False)
             else:
