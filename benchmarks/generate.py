@@ -3,24 +3,36 @@
 256 new tokens from a prompt of 16 with top-k 50 and top-p 0.95, no early end. Both hold the same weights of one GPT-2
 (the peer's, copied), so both compute the same logits, which is checked. Our engine runs without a grammar, since the
 peer has none; in single precision, and with weights of 8 bits. Prints Markdown tables: medians over the pairs, and the
-ratios pair by pair; then milliseconds for one more token of a row at several lengths.
+ratios pair by pair; then milliseconds for one more token of a row at several lengths. With --music, what the grammar
+of conf/tokenizer/remi_plus costs: rows that draw a token at every step, with and without it, and then go on as the
+pieces of that folder do, since the cost hangs on the music.
 
-    python benchmarks/generate.py --pairs 5
+    python benchmarks/generate.py --pairs 5 --music FOLDER
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from midifactory.generation.engine import Engine, Free, Row
+from midifactory.generation.guide import Length, MusicGuide
 from midifactory.generation.sampling import Sampling
 from midifactory.models.interface import SequenceModel
 from midifactory.models.quantise import quantise
 from midifactory.models.transformer import Transformer
+from midifactory.music.score import load_score
+from midifactory.paths import conf_dir
+from midifactory.tokens.grid_walk import walk_maker
+from midifactory.tokens.tokenizer import Tokenizer
+from midifactory.tokens.walk import Controls
+from midifactory.tokens.walker import Walker
 
 SIZES = {"d256 L6": (256, 8, 6), "d512 L6": (512, 8, 6)}
 PROMPT_TOKENS = 16
@@ -113,20 +125,87 @@ def against_the_peer(ours: Transformer, peer: GPT2LMHeadModel, batch: int, new: 
     return " | ".join(cells)
 
 
+class AsWritten(Free):
+    """Whatever was drawn, the row goes on as `ids`."""
+
+    def __init__(self, ids: Sequence[int]):
+        super().__init__(len(ids))
+        self.ids = iter(ids)
+
+    def take(self, token: int) -> int | None:
+        """The next one of ids."""
+        return next(self.ids, None)
+
+
+class LawfulAsWritten(MusicGuide):
+    """The same under a grammar: what is lawful is asked at every step."""
+
+    def __init__(self, walk: Walker, ids: Sequence[int]):
+        super().__init__(walk, Length(tokens=len(ids)))
+        self.ids = iter(ids)
+
+    def take(self, token: int) -> int | None:
+        """The next one of ids."""
+        following = next(self.ids, None)
+        return None if following is None else super().take(following)
+
+
+def grammar_cost(model: Transformer, tokenizer: Tokenizer, pieces: Sequence[list[int]], new: int, pairs: int) -> str:
+    """Cells of a row: ms a step of so many rows without the grammar and with it, and what it costs, pair by pair."""
+    start, engine = walk_maker(tokenizer, Controls())(), Engine(model, CONTEXT)
+    start.step(tokenizer.bos_id)
+
+    def run(lawful: bool) -> int:
+        written = [ids[1 : 1 + new] for ids in pieces]
+        guides = [LawfulAsWritten(start.copy(), ids) if lawful else AsWritten(ids) for ids in written]
+        sampling = Sampling(1.0, 50, 0.95)
+        rows = [Row([tokenizer.bos_id], guide, sampling, (0, row)) for row, guide in enumerate(guides)]
+        return sum(map(len, engine.run(rows)))
+
+    runs, expected = (lambda: run(False), lambda: run(True)), len(pieces) * new
+    times = [[seconds(one, expected) for one in runs] for _ in range(pairs + 1)][1:]  # the first one warms up
+    cells = [f"{statistics.median(column) / new * 1e3:.2f}" for column in zip(*times, strict=True)]
+    costs = sorted(lawful / plain - 1 for plain, lawful in times)
+    return " | ".join([*cells, f"{statistics.median(costs):+.1%} ({costs[0]:+.1%} to {costs[-1]:+.1%})"])
+
+
+def read_pieces(folder: Path, tokenizer: Tokenizer, count: int, length: int) -> list[list[int]]:
+    """Model ids of the first pieces of a folder that are long enough."""
+    found: list[list[int]] = []
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".mid", ".midi"}):
+        ids = tokenizer.to_model_ids(tokenizer.encode(load_score(path)).ids).tolist()
+        if len(ids) > length + 2:
+            found.append(ids)
+        if len(found) == count:
+            return found
+    raise SystemExit(f"{folder}: fewer than {count} pieces of {length} tokens")
+
+
 @torch.inference_mode()
-def by_length(model: Transformer) -> str:
-    """Cells of a row: milliseconds of the model's step at PLACES, the growth from the first to the last, the memory."""
-    state, found = model.new_state(1, CONTEXT), []
+def by_length(model: Transformer, whole: bool) -> str:
+    """Cells of a row: milliseconds of a token at PLACES, the growth from the first to the last, a row's megabytes.
+
+    whole: of the engine, sampling included; else of the model's step alone.
+    """
+    engine, found = Engine(model, CONTEXT), []
     for place in PLACES:
-        model(torch.randint(3, model.vocab_size, (1, place - REPEATS // 2 - state.lengths[0])), state)
-        times = []
+        ids, times = torch.randint(3, model.vocab_size, (1, place - REPEATS // 2)), []
+        batch, state = engine.batch(), model.new_state(1, CONTEXT)
+        if whole:
+            batch.join([Row(ids[0].tolist(), Free(CONTEXT), Sampling(1.0, 50, 0.95))])
+        else:
+            model(ids, state)
         for _ in range(REPEATS):
+            token = torch.randint(3, model.vocab_size, (1, 1))
             start = time.perf_counter()
-            model(torch.randint(3, model.vocab_size, (1, 1)), state)
+            if whole:
+                batch.step()
+            else:
+                model(token, state)
             times.append(time.perf_counter() - start)
         found.append(statistics.median(times) * 1e3)
-    megabytes = sum(part.nbytes for layer in state.layers for part in layer) / 1e6
-    return " | ".join([*(f"{value:.2f}" for value in found), f"{found[-1] / found[0]:.2f}", f"{megabytes:.1f}"])
+    cells = [*(f"{value:.2f}" for value in found), f"{found[-1] / found[0]:.2f}", f"{engine.bytes_per_row() / 1e6:.1f}"]
+    return " | ".join(cells)
 
 
 def main() -> None:
@@ -137,6 +216,7 @@ def main() -> None:
     parser.add_argument("--batches", nargs="*", type=int, default=[1, 16])
     parser.add_argument("--vocab", type=int, default=863, help="863: REMI+ as configured in conf/tokenizer")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--music", type=Path, help="a folder of MIDI files, for what the grammar costs")
     parser.add_argument("--sizes", nargs="*", default=list(SIZES), choices=list(SIZES))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -149,12 +229,23 @@ def main() -> None:
         for batch in arguments.batches:
             cells = against_the_peer(ours, peer, batch, new, arguments.pairs)
             print(f"| {name} | {ours.parameters_count:,} | {batch} | {cells} |", flush=True)
+    models = {name: Transformer(arguments.vocab, *SIZES[name], context=CONTEXT).eval() for name in arguments.sizes}
     heads = " | ".join(f"{place}" for place in PLACES)
-    print(f"\n| size | weights | {heads} | grows by | MB a row |\n|---|---|---|---|---|---|---|---|")
-    for name in arguments.sizes:
-        model = Transformer(arguments.vocab, *SIZES[name], context=CONTEXT).eval()
+    print(f"\n| size | weights | time of | {heads} | grows by | MB a row |\n|---|---|---|---|---|---|---|---|---|")
+    for name, model in models.items():
         for kind, one in (("fp32", model), ("int8", quantise(model))):
-            print(f"| {name} | {kind} | {by_length(one)} |", flush=True)
+            for whole, what in ((False, "the step"), (True, "the engine")):
+                print(f"| {name} | {kind} | {what} | {by_length(one, whole)} |", flush=True)
+    if arguments.music is None:
+        return
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        tokenizer = instantiate(compose("train").tokenizer, _convert_="all")
+    print("\n| size | batch | ms a step without the grammar | with it | it costs |\n|---|---|---|---|---|")
+    for name in arguments.sizes:
+        model = Transformer(tokenizer.vocab_size, *SIZES[name], context=CONTEXT).eval()
+        for batch in arguments.batches:
+            pieces = read_pieces(arguments.music, tokenizer, batch, new)
+            print(f"| {name} | {batch} | {grammar_cost(model, tokenizer, pieces, new, arguments.pairs)} |", flush=True)
 
 
 if __name__ == "__main__":

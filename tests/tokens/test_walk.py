@@ -9,7 +9,7 @@ import pytest
 from strolls import KINDS, Stroll, grammar_of, groups_of, notes_of, words_of
 
 from midifactory.music.score import bar_starts, seconds_at
-from midifactory.tokens.walk import Bounds, Controls, Walk
+from midifactory.tokens.walk import Bounds, Controls, Walk, _Aims
 from schemes import SAYS, SCORES, learnt, tokenizer_of
 
 SEEDS = range(3)
@@ -124,6 +124,42 @@ def test_the_walk_knows_what_sounds(name, pairs):
             }
             keys = {(program, pitch) for program, _, pitch, _, _ in row.notes}
             assert {key for key in keys if row.walk.sounds(*key)} >= heard
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("controls", "aims"),
+    [
+        (Controls(), {}),
+        (Controls(every_bar=True), {"end_bar": 9, "keeps_bar_lines": True}),
+        (Controls(grid=0.5, metre="3/4"), {"end_bar": 9}),
+        (Controls(), {"end_tick": 900, "not_before": 20}),
+    ],
+)
+def test_what_was_worked_out_before_is_what_would_be_now(name, pairs, controls, aims):
+    """Rows go the same ways again and again; `allowed` looks up what it said there."""
+    grammar = grammar_of(name, pairs)
+    if name == "mmm" and controls.grid:
+        controls = Controls(metre="3/4")
+    bounds, without, known = Bounds(grammar, controls), Bounds(grammar, controls), 0
+    for seed in range(3):
+        generator, walk = np.random.default_rng(seed), Walk(grammar, bounds)
+        for aim, value in aims.items():
+            setattr(walk, aim, value)
+        walk.step(grammar.tokenizer.bos_id)
+        for _ in range(120):
+            mask = walk.allowed()
+            table = bounds.table(walk.context, walk.place.program)
+            known += bool(table.masks)
+            forgetful, every = walk.copy(), controls.every_bar
+            forgetful.bounds, table = without, without.table(walk.context, walk.place.program)
+            table.landings.clear()
+            aimed = _Aims(every, every, walk.end_bar, walk.keeps_bar_lines, walk.end_tick)
+            np.testing.assert_array_equal(mask, forgetful._worked_out_mask(table, aimed))
+            walk.step(int(generator.choice(np.flatnonzero(mask))))
+            if walk.context == "EOS" or (walk.end_bar is not None and walk.bar >= walk.end_bar):
+                break
+    assert known or name not in {"remi", "remi_plus", "tsd"} or controls.grid or "end_tick" in aims
 
 
 @every_kind

@@ -6,6 +6,7 @@ Legend: V model ids, K those of them that may follow in one context, S slots (pr
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -70,14 +71,17 @@ class Table:
         self.opens, self.at_bar_line = grammar.opens[moving], grammar.at_bar_line[moving]
         self.goes_on = grammar.goes_on[moving]
         self.rests = bool((self.kind == RESTS).any())
-        self.landings: dict[tuple[int, ...], tuple[np.ndarray, ...]] = {}  # see Walk._land
+        # What a Walk has worked out: where movers lead, and what may follow.
+        self.landings: dict[tuple[Any, ...], tuple[np.ndarray, ...]] = {}
+        self.masks: dict[tuple[Any, ...], np.ndarray] = {}
         self.offset, self.length = grammar.offset[:, moving], grammar.length[:, moving]
         self.position = grammar.position[:, moving]
         self.has_positions = bool((self.position >= 0).any())
 
         freed = (grammar.note_freed < 0) | ((grammar.note_freed > 0) & (grammar.note_freed == program))
         noted, ending, chords = mask[grammar.note_id] & ~freed, mask[grammar.off_id], mask[grammar.chord_id]
-        self.note_at = place[grammar.note_id[noted]]
+        self.note_id = grammar.note_id[noted]
+        self.note_at = place[self.note_id]
         self.note_key = (slots * PITCHES + grammar.note_pitch)[noted]
         self.note_shift, self.note_untimed = grammar.note_shift[noted], grammar.note_untimed[noted]
         off_slots = np.where(grammar.off_slot == 0, program, grammar.off_slot)[ending]
@@ -98,6 +102,7 @@ class Table:
         self.eos_at = place[np.flatnonzero(mask & (np.arange(len(mask)) == grammar.tokenizer.eos_id))]
         ends = len(self.track_ends) + len(self.eos_at)
         self.settled = not (len(self.movers) or self.strikes or self.promises or timed or ends)
+        self.only_notes = len(self.note_at) > 0 and not (len(self.movers) or len(self.off_at) or timed or ends)
 
 
 class Bounds:

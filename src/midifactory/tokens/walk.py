@@ -11,7 +11,7 @@ Legend: V model ids, K those of them that may follow in one context, S slots (pr
 import copy
 import math
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from miditok.constants import DEFAULT_VELOCITY
@@ -26,7 +26,7 @@ _MOST_CHORDS = 2
 # So many notes at one onset are enough: a model that knows little would take an hour over all programs' pitches.
 _MOST_AT_ONCE = 64
 _REMEMBERED_NOTES = 32
-_MOST_LANDINGS = 4096
+_MOST_KNOWN = 4096
 # Where a position may be the place that the row has reached already.
 _AT_ITS_START = frozenset({"BOS", "Bar", "TimeSig", "Rest"})
 
@@ -253,6 +253,37 @@ class Walk:
         if table.settled:
             return table.mask
         aims = _Aims(every_bar, every_bar, self.end_bar, self.keeps_bar_lines, self.end_tick)
+        if self._only_sounds_matter(table):
+            found = table.mask.copy()
+            found[table.note_id[self._free_from.take(table.note_key) > self.place.tick]] = False
+            if found.any():
+                return found
+        key = self._key_of_place(table, aims)
+        known = table.masks.get(key) if key is not None else None
+        if known is not None:
+            return known
+        found = self._worked_out_mask(table, aims)
+        if key is not None:
+            found.flags.writeable = False
+            _keep(table.masks, key, found)
+        return found
+
+    def _only_sounds_matter(self, table: Table) -> bool:
+        """Whether all that may follow is to strike a pitch, and only those that sound are in the way."""
+        if not table.only_notes or (len(table.chord_at) and self._chords) or len(self.grammar.shifts) > 1:
+            return False
+        return not (table.promises and self._cramped(table)) and not self.grammar.by_track
+
+    def _key_of_place(self, table: Table, aims: _Aims) -> tuple[Any, ...] | None:
+        """What decides alone of what may follow, where that is the place; None where notes do, or a track."""
+        if table.strikes or table.timed or self.grammar.by_track or self._crowd >= _MOST_AT_ONCE or aims.end_tick:
+            return None
+        if table.promises and self._cramped(table):
+            return None
+        left = None if aims.end_bar is None else (aims.end_bar - self.place.bar, self.bar_sounds)
+        return self._bars_key(table), self._bar_struck, left, aims.bar_lines
+
+    def _worked_out_mask(self, table: Table, aims: _Aims) -> np.ndarray:
         lawful = self._lawful(table, aims)
         if not lawful.any():
             lawful = self._second_best(table)
@@ -327,25 +358,24 @@ class Walk:
             lawful[table.eos_at] = lawful[table.bar_at].any()
         return lawful
 
-    def _land(self, table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """For each mover the bar, the tick and the begin of the bar that it leads to, and whether that is lawful.
-
-        What that is, counted from the open bar and the tick, comes again in every bar: it is worked out once.
-        """
+    def _bars_key(self, table: Table) -> tuple[Any, ...]:
+        """What decides where movers lead, counted from the open bar and the tick: it comes again in every bar."""
         place = self.place
         length = self.grammar.places.bar_ticks[place.metre]
-        key = (
+        return (
             *(place.metre, place.bar < 0, place.tick - place.bar_tick, self.context in _AT_ITS_START),
             max(0, place.note_end - place.tick) if table.rests else 0,
             place.bar_tick - place.tick_at_metre - (max(place.bar, 0) - place.bar_at_metre) * length,
         )
+
+    def _land(self, table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """For each mover the bar, the tick and the begin of the bar that it leads to, and whether that is lawful."""
+        place, key = self.place, self._bars_key(table)
         found = table.landings.get(key)
         if found is None:
-            if len(table.landings) >= _MOST_LANDINGS:
-                table.landings.clear()
             bar, tick, bar_tick, lawful = self._worked_out(table)
             found = bar - place.bar, tick - place.tick, bar_tick - place.bar_tick, lawful
-            table.landings[key] = found
+            _keep(table.landings, key, found)
         bar, tick, bar_tick = found[0] + place.bar, found[1] + place.tick, found[2] + place.bar_tick
         if place.tracks > 1 and self._metres:
             return bar, tick, bar_tick, found[3] & self._keeps_metres(table, bar)
@@ -478,3 +508,10 @@ class Walk:
         found = (own == 0) | (need <= left[own]) | ((need == 1) & (ticks >= free[own]))
         playable = np.array([self.place.program]) if self.grammar.by_track and self.place.program else bounds.rooms > 0
         return found & ((need <= left[playable].sum()) | ((need == 1) & (ticks >= free[playable].min())))
+
+
+def _keep(known: dict[tuple[Any, ...], Any], key: tuple[Any, ...], value: Any) -> None:
+    """Remember what was worked out, and not more than memory allows."""
+    if len(known) >= _MOST_KNOWN:
+        known.clear()
+    known[key] = value
