@@ -41,7 +41,8 @@ def quantise(model: Model) -> Model:
 
     Each weight is rounded to the nearest of 255 values of its output's own range, so it moves by at most a 254th of the
     row's greatest. Activations and sums stay as they are. Embeddings, norms, routers and the cells of nn.LSTM and
-    nn.GRU stay too; a tied output layer becomes a table of its own. It is faster where there is a native step alone.
+    nn.GRU stay too; a tied output layer becomes a table of its own. It is faster where there is a native step alone,
+    which then keeps keys and values in 8 bits, too (cache.py).
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
     for parent in list(model.modules()):
