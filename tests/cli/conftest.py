@@ -32,7 +32,8 @@ class Outcome:
     def message(self) -> str:
         """stderr without progress bars, which are redrawn in place."""
         lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[A", "\n", self.err))
-        return "\n".join(line for line in lines if line.strip() and not re.search(r"\d/\d+ \[|/s\]|\?\S*/s|it/s", line))
+        bar = re.compile(r"\d/\d+ \[|/s(, \w+=\d+)?\]|\?\S*/s|it/s")
+        return "\n".join(line for line in lines if line.strip() and not bar.search(line))
 
 
 def run_command(cwd: Path, command: str, *arguments: str) -> Outcome:
