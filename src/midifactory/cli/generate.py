@@ -17,8 +17,10 @@ from tqdm import tqdm
 from midifactory import files
 from midifactory.cli import hydra_app
 from midifactory.cli.building import default_device, plain
+from midifactory.cli.originality import find_originality, require_originality
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
 from midifactory.errors import UserError
+from midifactory.generation.copies import CopyGuard
 from midifactory.generation.guide import Length
 from midifactory.generation.notes import compose_notes, opening_notes
 from midifactory.generation.pieces import Composition, check_best_by, compose, opening_of_style, prompt_opening
@@ -27,6 +29,7 @@ from midifactory.generation.styles import Free, Style
 from midifactory.generation.wishes import bind_controls, bind_range, parse_wishes
 from midifactory.models.interface import Conditions
 from midifactory.models.quantise import quantise
+from midifactory.music.originality import Originality
 from midifactory.music.score import UnreadableMidi, bar_count, duration_seconds, load_score, save_score
 from midifactory.render.audio import save_wav
 from midifactory.render.pianoroll import save_pianoroll
@@ -42,14 +45,14 @@ _SETTINGS = (
     *("prompt_bars", "prompt_notes", "num_samples", "seed", "temperature", "top_k", "top_p", "window", "device"),
     *("conditions", "guidance", "grammar", "instruments", "polyphony", "density", "rhythm_grid", "harmony"),
     *("harmony_strength", "repetition_penalty", "min_p", "typical_p", "temperature_per_type", "best_of", "best_by"),
-    *("at_once", "int8"),
+    *("at_once", "int8", "max_copy_beats"),
 )
 # What older replays lack: their checkpoints have no tessitura, so null binds nothing, and no conditions.
 _ADDED_SETTINGS: dict[str, Any] = {
     **{"pitch_range": None, "conditions": {}, "guidance": 1.0, "grammar": True},
     **dict.fromkeys(("instruments", "polyphony", "density", "rhythm_grid", "harmony", "at_once")),
     **{"harmony_strength": 3.0, "repetition_penalty": 1.0, "min_p": 0.0, "typical_p": 1.0, "temperature_per_type": {}},
-    **{"best_of": 1, "best_by": "likelihood", "int8": False},
+    **{"best_of": 1, "best_by": "likelihood", "int8": False, "max_copy_beats": None},
 }
 
 _FILES = ("checkpoint", "prompt", "prompt_sha256", "checkpoint_sha256")
@@ -91,19 +94,27 @@ def generate(config: DictConfig, folder: Path) -> list[Path]:
     settings["checkpoint_sha256"] = trained.sha256
     if settings["int8"] and isinstance(trained, Trained):
         trained = replace(trained, model=quantise(trained.model))
+    originality = None
     if isinstance(trained, TrainedNotes):
         pieces = note_pieces(trained, settings, length, sampling)
     else:
-        pieces = token_pieces(trained, settings, length, sampling)
+        originality = find_originality(trained) if settings["max_copy_beats"] is None else require_originality(trained)
+        pieces = token_pieces(trained, settings, length, sampling, originality)
     written = []
     for number, piece in enumerate(pieces, start=1):
         if only in (None, number):
-            written.append(write_piece(piece, number, settings, folder, config.piano_roll, config.audio))
+            written.append(write_piece(piece, number, settings, folder, config.piano_roll, config.audio, originality))
     return written
 
 
-def token_pieces(trained: Trained, settings: dict[str, Any], length: Length, sampling: Sampling) -> list[Composition]:
-    """What a model of tokens composes."""
+def token_pieces(
+    trained: Trained,
+    settings: dict[str, Any],
+    length: Length,
+    sampling: Sampling,
+    originality: Originality | None = None,
+) -> list[Composition]:
+    """What a model of tokens composes; `originality` is what it must not copy."""
     conditions = asked_conditions(trained, settings)
     wishes = parse_wishes(
         trained.profile, settings["key"], settings["tempo_bpm"], settings["metre"], settings["chords"]
@@ -113,6 +124,9 @@ def token_pieces(trained: Trained, settings: dict[str, Any], length: Length, sam
     lawful = settings["grammar"] and trained.tokenizer.has_grammar
     if not lawful:
         refuse_controls(settings, trained.tokenizer)
+    copies = None
+    if settings["max_copy_beats"] is not None and originality is not None:
+        copies = CopyGuard(originality, trained.tokenizer, settings["max_copy_beats"])
     if settings["prompt"]:
         bars, notes = settings["prompt_bars"], settings["prompt_notes"]
         opening = prompt_opening(read_prompt(settings), trained.tokenizer, bars, notes, wishes, lawful)
@@ -138,13 +152,14 @@ def token_pieces(trained: Trained, settings: dict[str, Any], length: Length, sam
             settings["best_by"],
             settings["at_once"],
             lambda _: bar.set_postfix(notes=next(heard), refresh=False),
+            copies,
         )
 
 
 def refuse_controls(settings: dict[str, Any], tokenizer: Tokenizer) -> None:
     """Raise UserError for what nobody could keep where no grammar is followed."""
     reason = tokenizer.without_grammar or "grammar=false"
-    for name in ("instruments", "polyphony", "density", "rhythm_grid", "harmony"):
+    for name in ("instruments", "polyphony", "density", "rhythm_grid", "harmony", "max_copy_beats"):
         if settings[name] is not None:
             raise UserError(f"{name}={settings[name]}: nothing keeps to it without a grammar ({reason}); leave it out")
     if settings["repetition_penalty"] != 1:
@@ -156,7 +171,7 @@ def note_pieces(
 ) -> list[Composition]:
     """What a model of note features composes; `tokens` counts notes. Raises UserError for what only tokens can."""
     unknown = ("chords", "key", "tempo_bpm", "metre", "window", "conditions", "instruments", "polyphony", "density")
-    for name in (*unknown, "rhythm_grid", "harmony", "temperature_per_type", "int8"):
+    for name in (*unknown, "rhythm_grid", "harmony", "temperature_per_type", "int8", "max_copy_beats"):
         if settings[name]:
             raise UserError(f"{name}={settings[name]}: this model is of note features, which know none; leave it out")
     if settings["guidance"] != 1 or not isinstance(build_style(settings["style"]), Free):
@@ -206,7 +221,7 @@ def check_numbers(settings: dict[str, Any]) -> None:
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
             raise UserError(f"{name}={value}: give a whole number of at least {least}")
     numbers = ("seconds", "temperature", "top_p", "min_p", "typical_p", "tempo_bpm", "key_strength", "guidance")
-    for name in (*numbers, "density", "rhythm_grid", "harmony_strength", "repetition_penalty"):
+    for name in (*numbers, "density", "rhythm_grid", "harmony_strength", "repetition_penalty", "max_copy_beats"):
         value = settings[name]
         if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool)):
             raise UserError(f"{name}={value}: give a number")
@@ -288,19 +303,29 @@ def read_prompt(settings: dict[str, Any]) -> Any:
 
 
 def write_piece(
-    piece: Composition, number: int, settings: dict[str, Any], folder: Path, piano_roll: bool, audio: bool
+    piece: Composition,
+    number: int,
+    settings: dict[str, Any],
+    folder: Path,
+    piano_roll: bool,
+    audio: bool,
+    originality: Originality | None = None,
 ) -> Path:
-    """Write one piece's files and print where they are; returns the MIDI file."""
+    """Write one piece's files and print where they are, and how much of it is copied; returns the MIDI file."""
     stem = folder / f"piece_{number:02d}"
     midi = stem.with_suffix(".mid")
     save_score(piece.score, midi)
     print(f"{midi.resolve()}  ({bar_count(piece.score)} bars, {piece.score.note_num()} notes)")
+    copied = originality.of(piece.score, piece.prompt_end_tick) if originality is not None else None
+    if copied is not None:
+        print(f"  {copied.line()}")
     record: dict[str, Any] = {
         "midifactory": metadata.version("midifactory"),
         "sample": number,
         "settings": settings,
         "seconds": round(duration_seconds(piece.score), 3),
         "notes": piece.score.note_num(),
+        "originality": copied.to_dict() if copied is not None else None,
         "midi_sha256": hashlib.sha256(midi.read_bytes()).hexdigest(),
     }
     if piece.score.note_num() == 0:

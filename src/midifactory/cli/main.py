@@ -18,6 +18,7 @@ COMMANDS = {
     "profile": ("profile", "record a few training steps: a trace for a viewer, the slowest operators"),
     "benchmark": ("benchmark", "measure how fast a checkpoint composes on this machine"),
     "attention": ("attention", "draw where a trained transformer looks while it reads a file"),
+    "originality": ("originality", "say how much of a MIDI file stands in what a model was trained on"),
     "interpolate": ("interpolate", "go from one MIDI file to another in steps, through a latent"),
     "vary": ("vary", "change a MIDI file by chance or towards an attribute, in a latent"),
     "runs": ("run_table", "list all training runs: model, data, nats per note, time, checkpoint"),

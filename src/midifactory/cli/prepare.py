@@ -14,6 +14,7 @@ from midifactory.cli import hydra_app
 from midifactory.cli.building import build_datamodule, print_corpus, write_corpus
 from midifactory.data.datamodule import MidiDataModule
 from midifactory.data.notes import NoteDataModule
+from midifactory.data.originality import index_training
 from midifactory.errors import UserError
 from midifactory.music.score import load_score
 from midifactory.tokens.loss_report import loss_report, piece_loss, report_lines
@@ -53,6 +54,8 @@ def prepare(config: DictConfig, start: Start | None = None) -> MidiDataModule | 
     if not hydra_app.process_rank():
         write_corpus(data, Path(config.run_dir))
     print_corpus(data)
+    if isinstance(data, MidiDataModule) and config.data.originality:
+        index_training(data.store, data.pieces("train"), data.progress)
     print(f"prepared: {data.store.folder}")
     return data
 

@@ -32,6 +32,7 @@ from midifactory.cli.sweep import show_ended
 from midifactory.cli.train_notes import check_note_settings, evaluate_notes, note_training
 from midifactory.data.datamodule import MidiDataModule
 from midifactory.data.notes import NoteDataModule
+from midifactory.data.originality import index_folder
 from midifactory.errors import Diverged, Interrupted, UserError
 from midifactory.models.interface import SequenceModel
 from midifactory.music.profile import corpus_profile
@@ -169,10 +170,18 @@ def token_training(config: DictConfig, data: MidiDataModule, start: Start | None
             finetuned,
             data.segment_settings,
             plain(config),
+            originality_indexes(data, start),
         ),
         condition_dropout=config.condition_dropout,
         compile=config.compile,
     )
+
+
+def originality_indexes(data: MidiDataModule, start: Start | None) -> list[str]:
+    """The folders of the indexes of all that the model will have been trained on, as far as there are any."""
+    folder = index_folder(data.store, data.pieces("train"))
+    before = start.trained.originality if start else ()
+    return list(dict.fromkeys([*before, *([str(folder)] if folder.is_dir() else [])]))
 
 
 def quiet_libraries() -> None:

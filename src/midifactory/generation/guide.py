@@ -9,6 +9,7 @@ import numpy as np
 from symusic import Score
 
 from midifactory.errors import UserError
+from midifactory.generation.copies import CopyGuard
 from midifactory.generation.styles import ForcedNote
 from midifactory.music.score import bar_starts, note_arrays, seconds_at
 from midifactory.tokens.tokenizer import Tokenizer
@@ -59,7 +60,8 @@ class MusicGuide:
     opening: ids to be taken before anything is sampled. downbeats: bar index -> notes to be taken as soon as that bar
     is open, but for those that sound already. The length counts from `bars_before` and
     `seconds_before`. The row ends where the music would pass the length; where the model ends a piece earlier, a new
-    bar begins, as after any phrase. `finished`: the notes that have become whole, which the reader may empty.
+    bar begins, as after any phrase. copies: keeps the row from copying; it has gone over the prompt as well, and is
+    used up. `finished`: the notes that have become whole, which the reader may empty.
     """
 
     def __init__(
@@ -71,9 +73,10 @@ class MusicGuide:
         wish: Wish | None = None,
         bars_before: int = 0,
         seconds_before: float = 0.0,
+        copies: CopyGuard | None = None,
     ):
         length.refuse_unless_counted(walk.tokenizer)
-        self.walk = walk
+        self.walk, self._copies = walk, copies
         self.opens_bar = False
         self._queue = deque(opening)
         self._downbeats, self._wish = downbeats, wish
@@ -102,7 +105,8 @@ class MusicGuide:
             return None
         if self._end_seconds is not None:
             self.walk.end_tick = self.walk.tick_at(self._end_seconds)
-        return self.walk.allowed()
+        allowed = self.walk.allowed()
+        return allowed if self._copies is None else self._copies.allowed(self.walk, allowed)
 
     def bias(self) -> np.ndarray | None:
         """What is wished."""
@@ -119,7 +123,10 @@ class MusicGuide:
             return None
         if self._queue:
             self._queue.popleft()
+        tick = walk.tick
         walk.step(token)
+        if self._copies is not None:
+            self._copies.follow(walk, tick)
         self.opens_bar = walk.opened_bar
         self._greet()
         return token

@@ -14,6 +14,7 @@ from symusic import Score, Tempo
 from torch import Tensor
 
 from midifactory.errors import UserError
+from midifactory.generation.copies import CopyGuard
 from midifactory.generation.engine import Engine, Row
 from midifactory.generation.guide import FreeGuide, Length, MusicGuide
 from midifactory.generation.latent import prior_draws, run_segments, takes_segments
@@ -161,6 +162,7 @@ def compose(
     best_by: str = LIKELIHOOD,
     at_once: int | None = None,
     on_note: Callable[[StreamedNote], None] | None = None,
+    copies: CopyGuard | None = None,
 ) -> list[Composition]:
     """`samples` pieces from one opening, each from its own random stream of `seed`, in the range of `wishes`.
 
@@ -168,7 +170,8 @@ def compose(
     prior, a new one for each segment where it was trained on bars. grammar: whether only lawful music may come; a
     tokenizer without one composes freely in any case. Each piece is the best of `best_of`: by the fewest nats per note,
     or by the greatest of a statistic (music/statistics.py). at_once: how many rows are decoded together, None for all.
-    on_note: told each note as soon as it is whole, where there is a grammar. Raises UserError where the prompt does not
+    on_note: told each note as soon as it is whole, where there is a grammar. copies: what keeps each of the pieces from
+    copying; it stays as it is, and needs a grammar. Raises UserError where the prompt does not
     fit into the model's window, and for rows that memory does not hold.
     """
     tokenizer = trained.tokenizer
@@ -183,7 +186,7 @@ def compose(
     if samples < 1:
         raise UserError(f"num_samples={samples}: it must be at least 1")
     hear = partial(_hear, tokenizer, wishes)
-    guides = _guides(tokenizer, opening, wishes, length, samples * best_of, key_strength, hear, grammar)
+    guides = _guides(tokenizer, opening, wishes, length, samples * best_of, key_strength, hear, grammar, copies)
     engine = _engine(trained, engine_window)
     engine.refuse_too_many(min(at_once or len(guides), len(guides)))
     labels = conditions.labels if conditions is not None else None
@@ -254,6 +257,7 @@ def _guides(
     key_strength: float,
     hear: Callable[[Sequence[int]], Score],
     grammar: bool,
+    copies: CopyGuard | None,
 ) -> Sequence[MusicGuide | FreeGuide]:
     """A guide for each row: all begin where the opening ends."""
     if not (grammar and tokenizer.has_grammar):
@@ -265,8 +269,14 @@ def _guides(
     walk = walk_maker(tokenizer, _controls(opening, wishes))()
     if wishes.tempo_bpm is not None:
         walk.set_tempo(wishes.tempo_bpm)
+    copies = copies.copy() if copies is not None else None
     for token in opening.prompt:
+        tick = walk.tick
         walk.step(token)
+        if copies is not None:
+            copies.follow(walk, tick)
+    if copies is not None and opening.bars_before:  # a style's opening is music of ours, a prompt is not
+        copies.forget_before(opening.end_tick)
     walk.not_before = opening.not_before
     wish = Steering.of(tokenizer, wishes, key_strength)
     return [
@@ -278,6 +288,7 @@ def _guides(
             replace(wish) if wish is not None else None,
             opening.bars_before,
             opening.seconds_before,
+            copies.copy() if copies is not None else None,
         )
         for _ in range(samples)
     ]

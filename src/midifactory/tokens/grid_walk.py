@@ -41,6 +41,8 @@ class GridWalk:
         self._order = tokenizer.order
         self.finished: list[Struck] = []
         self.notes = 0
+        self.begun = 0  # notes that a voice has begun, the last one of them
+        self.last_begun = -1
         self.end_bar: int | None = None
         self.end_tick: int | None = None
         self.keeps_bar_lines, self.not_before = False, 0
@@ -85,6 +87,11 @@ class GridWalk:
         return _BAR_STEPS
 
     @property
+    def held(self) -> int:
+        """The pitch that the voice which speaks next holds, -1 for none: to say it again strikes nothing."""
+        return self._held[self._order[self._cells % VOICES]][0]
+
+    @property
     def between_notes(self) -> bool:
         """Whether the step that was being told is whole."""
         return self._cells % VOICES == 0
@@ -107,6 +114,8 @@ class GridWalk:
                 self.notes += 1
                 self.finished.append(Struck(PROGRAMS[voice], since, last, VELOCITY, self.tick - since))
             self._held[voice] = (pitch, self.tick)
+            if pitch >= 0:
+                self.begun, self.last_begun = self.begun + 1, pitch
         self._cells += 1
 
     def after(self, id_: int) -> tuple[int, int]:

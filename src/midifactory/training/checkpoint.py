@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ class Trained:
     `window` is the longest span in tokens that training showed the model; `profile` describes its corpus
     (music/profile.py); `conditions` are what it may be told, None for nothing; `sha256` is of its files' hashes;
     `model_config` builds the model; `finetuned` says from what it was fine-tuned and how (cli/finetune.py), None where
-    it was not; `segment` is how its training pieces were cut, the keywords of data/segments.py's `segment_score`.
+    it was not; `segment` is how its training pieces were cut, the keywords of data/segments.py's `segment_score`;
+    `originality` are the folders of the indexes of all that it was trained on (data/originality.py).
     """
 
     model: SequenceModel
@@ -40,6 +42,7 @@ class Trained:
     model_config: dict[str, Any] = field(default_factory=dict)
     finetuned: dict[str, Any] | None = None
     segment: dict[str, Any] = field(default_factory=dict)
+    originality: tuple[str, ...] = ()
 
 
 def make_card(
@@ -52,6 +55,7 @@ def make_card(
     finetuned: dict[str, Any] | None = None,
     segment: dict[str, Any] | None = None,
     settings: dict[str, Any] | None = None,
+    originality: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What travels in a checkpoint beside the weights: plain values as JSON gives them back.
 
@@ -68,6 +72,7 @@ def make_card(
         "finetuned": finetuned,
         "segment": segment or {},
         "settings": settings or {},
+        "originality": list(originality),
     }
     return json.loads(json.dumps(card))
 
@@ -131,4 +136,5 @@ def load_trained(path: str | os.PathLike[str], device: str | torch.device = "cpu
         card["model"],
         finetuned,
         card.get("segment", {}),
+        tuple(card.get("originality", ())),
     )

@@ -1,0 +1,86 @@
+"""`midifactory originality`: how much of any MIDI file stands in what a model was trained on."""
+
+from pathlib import Path
+from typing import Protocol
+
+from midifactory.cli.hydra_app import report
+from midifactory.cli.runs import checkpoint_in, newest_checkpoint
+from midifactory.errors import UserError
+from midifactory.music.originality import Originality, OriginalityIndex
+from midifactory.music.score import UnreadableMidi, load_score
+from midifactory.training.checkpoint import load_trained
+
+USAGE = """usage: midifactory originality FILE.mid ... [checkpoint=FILE]
+
+Compares MIDI files, as the model's tokens can tell them, with the pieces that it was trained on.
+checkpoint: the newest run's best where it is left out."""
+
+
+class _Checkpoint(Protocol):
+    path: Path
+    originality: tuple[str, ...]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print a line for each file; returns 0, or `report`'s code for what went wrong."""
+    words = argv or []
+    if not words or any(word in ("-h", "--help") for word in words):
+        print(USAGE)
+        return 0
+    try:
+        _compare(words)
+    except Exception as error:
+        return report(error)
+    return 0
+
+
+def _compare(words: list[str]) -> None:
+    given = [word.partition("=")[2] for word in words if word.startswith("checkpoint=")]
+    paths = [Path(word).expanduser() for word in words if not word.startswith("checkpoint=")]
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; type: midifactory originality FILE.mid [checkpoint=FILE]")
+    trained = load_trained(checkpoint_in(given[-1]) if given else newest_checkpoint())
+    originality = require_originality(trained)
+    tokenizer = trained.tokenizer
+    for path in paths:
+        try:
+            score = load_score(path)
+        except UnreadableMidi as error:
+            raise UserError(f"{path}: {error}; give another MIDI file") from error
+        heard = tokenizer.decode(tokenizer.to_model_ids(tokenizer.encode(score).ids))
+        print(f"{path}\n  {originality.of(heard).line()}")
+
+
+def require_originality(trained: _Checkpoint) -> Originality:
+    """What `trained` was trained on, to be compared with. Raises UserError where its index is not to be found."""
+    if not trained.originality:
+        raise UserError(
+            f"checkpoint={trained.path} names no index of its training pieces; train with data.originality=true"
+        )
+    return Originality([_open(trained.path, recorded) for recorded in trained.originality])
+
+
+def find_originality(trained: _Checkpoint) -> Originality | None:
+    """The same, or None, and a line that says why."""
+    try:
+        return require_originality(trained)
+    except UserError as error:
+        print(f"originality is not reported: {error}")
+        return None
+
+
+def _open(checkpoint: Path, recorded: str) -> OriginalityIndex:
+    """The index at a recorded path: from here, or from any folder above the checkpoint, where it is relative."""
+    reason = "it is not there"
+    for above in (Path(), *checkpoint.resolve().parents):
+        folder = above / recorded
+        if folder.is_dir():
+            try:
+                return OriginalityIndex(folder)
+            except (OSError, ValueError, KeyError) as error:
+                reason = str(error)
+    raise UserError(
+        f"checkpoint={checkpoint}: the index of its training pieces, {recorded}, cannot be read ({reason}); run "
+        "midifactory prepare here with the data of its training"
+    )
