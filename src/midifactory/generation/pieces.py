@@ -17,6 +17,7 @@ from midifactory.errors import UserError
 from midifactory.generation.engine import Engine, Row
 from midifactory.generation.guide import FreeGuide, Length, MusicGuide
 from midifactory.generation.latent import prior_draws, run_segments, takes_segments
+from midifactory.generation.presence import wish_of_row
 from midifactory.generation.sampling import Sampling
 from midifactory.generation.steering import Steering, scale_bias
 from midifactory.generation.styles import Free, Opening, Style, bar_head
@@ -269,7 +270,7 @@ def _guides(
             length,
             opening.closing,
             opening.downbeats,
-            replace(wish) if wish is not None else None,
+            wish_of_row(wish, tokenizer, wishes.programs, opening.within_bars),
             opening.bars_before,
             opening.seconds_before,
         )
