@@ -85,7 +85,7 @@ def check_bar(bar: Any, name: str) -> None:
 
 
 def plain_tokens(trained: Trained | TrainedNotes, command: str) -> Trained:
-    """A model whose music can be put in place in a file. Raises UserError for note features and for track after track."""
+    """A model whose music has a place in a file. Raises UserError for note features and for track after track."""
     if isinstance(trained, TrainedNotes):
         raise UserError(f"{command}: this model is of note features, which know no bars; take a model of tokens")
     return in_time_order(trained, command)

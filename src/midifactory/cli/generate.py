@@ -120,7 +120,7 @@ def token_pieces(
     sampling: Sampling,
     begin: Callable[[Wishes], tuple[Opening, Wishes]] | None = None,
 ) -> list[Composition]:
-    """What a model of tokens composes. begin: the opening under the wishes, and the wishes, where a command has its own."""
+    """What a model of tokens composes. begin: the opening and the wishes, where a command has its own."""
     conditions = asked_conditions(trained, settings)
     wishes = parse_wishes(
         trained.profile, settings["key"], settings["tempo_bpm"], settings["metre"], settings["chords"]
@@ -294,7 +294,9 @@ def read_replay(path: Path, command: str = "generate", own: Sequence[str] = ()) 
     except OSError as error:
         raise UserError(f"replay={path}: {error.strerror}; give the .json beside a generated piece") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"replay={path}: not written by midifactory {command}; give the .json beside a piece") from error
+        raise UserError(
+            f"replay={path}: not written by midifactory {command}; give the .json beside a piece"
+        ) from error
     raise UserError(f"replay={path}: written by another command; type midifactory {writer} replay={path}")
 
 

@@ -81,14 +81,14 @@ def own_programs(score: Score, tokenizer: Tokenizer) -> tuple[int, ...] | None:
     return tuple(sorted(found)) or None
 
 
-def joined_piece(
-    score: Score, piece: Composition, begin: int, end: int | None, tokenizer: Tokenizer
-) -> Composition:
+def joined_piece(score: Score, piece: Composition, begin: int, end: int | None, tokenizer: Tokenizer) -> Composition:
     """The file with what was composed for its ticks from `begin` on and before `end` (None: for all that follows)."""
     notes = notes_after(piece.score, piece.prompt_end_tick, score.ticks_per_quarter, begin)
     if end is not None:
-        inside = notes["onset"] < end
+        # What was just before the end may have been rounded to it.
+        inside = notes["onset"] <= end
         notes = {key: values[inside] for key, values in notes.items()}
+        notes["onset"] = np.minimum(notes["onset"], end - 1)
         notes["duration"] = np.minimum(notes["duration"], end - notes["onset"])
     owners = None
     if isinstance(tokenizer, VoiceGrid):  # it tells voices by their order, not by their programs

@@ -270,7 +270,7 @@ def _guides(
             length,
             opening.closing,
             opening.downbeats,
-            wish_of_row(wish, tokenizer, wishes.programs, opening.within_bars),
+            wish_of_row(wish, tokenizer, wishes.programs, opening.wish),
             opening.bars_before,
             opening.seconds_before,
         )

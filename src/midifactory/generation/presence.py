@@ -3,7 +3,7 @@
 Legend: V model ids, M metres.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -27,9 +27,9 @@ _MOST_NATS = 8.0
 class Presence:
     """Implements guide.Wish: every one of `programs` plays, and comes back.
 
-    In the row's first bar those that have not played are `_FIRST_BAR_NATS` likelier; from the second bar on (or in the last
-    one, where it is the only one) nothing else comes as long as one of them is missing and may come. Later, one that has
-    been silent for more than two bars becomes likelier with each further bar.
+    In the row's first bar those that have not played are `_FIRST_BAR_NATS` likelier; from the second bar on (or in the
+    last one, where it is the only one) nothing else comes as long as one of them is missing and may come. Later, one
+    that has been silent for more than two bars becomes likelier with each further bar.
     """
 
     def __init__(self, programs: Sequence[int]):
@@ -101,7 +101,10 @@ def _longest_notes(grammar: Grammar) -> np.ndarray:
     types, places = grammar.tokenizer.types, grammar.places
     return np.array(
         [
-            [max((places.ticks_of(i, metre) for i in part if types[i] == "Duration"), default=0) for part in grammar.parts]
+            [
+                max((places.ticks_of(i, metre) for i in part if types[i] == "Duration"), default=0)
+                for part in grammar.parts
+            ]
             for metre in range(len(places.bar_ticks))
         ]
     )
@@ -120,12 +123,15 @@ class Together:
 
 
 def wish_of_row(
-    steering: Steering | None, tokenizer: Tokenizer, programs: Sequence[int] | None, within_bars: bool
+    steering: Steering | None,
+    tokenizer: Tokenizer,
+    programs: Sequence[int] | None,
+    further: Callable[[], Wish] | None = None,
 ) -> Wish | None:
-    """All that is wished of one row: what is steered, `programs` that are to play, notes that end with their bars."""
+    """All that is wished of one row: what is steered, `programs` that are to play, and what `further` makes."""
     found: list[Wish] = [replace(steering)] if steering is not None else []
     if programs is not None and len(programs) > 1 and "Program" in tokenizer.types:
         found.append(Presence(programs))
-    if within_bars:
-        found.append(WithinBars())
+    if further is not None:
+        found.append(further())
     return None if not found else found[0] if len(found) == 1 else Together(found)

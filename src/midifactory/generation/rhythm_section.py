@@ -1,10 +1,12 @@
 """Styles that go with others: a bass line and drums."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from symusic import Note
 
 from midifactory.errors import UserError
+from midifactory.generation.presence import WithinBars
 from midifactory.generation.styles import (
     TICKS,
     Opening,
@@ -38,9 +40,7 @@ class Bass(Style):
 
     takes_chords = True
 
-    def __init__(
-        self, program: int | None = None, chords: str = "I V vi IV", minor_chords: str | None = "i VII VI v"
-    ):
+    def __init__(self, program: int | None = None, chords: str = "I V vi IV", minor_chords: str | None = "i VII VI v"):
         self.program, self.chords, self.minor_chords = program, chords, minor_chords
 
     def opening(self, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
@@ -51,14 +51,15 @@ class Bass(Style):
         row = program_row(wishes, self._program(wishes), highest=False)
         program, beat, velocity = row["program"], TICKS * 4 // denominator, wishes.profile["velocity"]
         bounds = room(wishes, program, tokenizer)
-        (*roots,) = (moved_into(bounds, [nearest_pitch(chord.bass, row["middle"])])[0] for chord in progression)
+        roots = [moved_into(bounds, [nearest_pitch(chord.bass, row["middle"])])[0] for chord in progression]
         fifth = progression[0].pitch_classes[min(2, len(progression[0].pitch_classes) - 1)]
         (middle,) = moved_into(bounds, [nearest_pitch(fifth, roots[0])])
         pitches = [middle if index and index == numerator // 2 else roots[0] for index in range(numerator)]
         notes = [(program, Note(index * beat, beat, pitch, velocity)) for index, pitch in enumerate(pitches)]
         groups = [[forced_note(tokenizer, wishes, program, Note(0, beat, root, velocity))] for root in roots]
         controls = Controls(wishes.metre, True, programs=(program,), polyphony=1, every_bar=True)
-        return one_bar(tokenizer, wishes, notes, controls, lambda bar: groups[bar % len(groups)], within_bars=True)
+        opening = one_bar(tokenizer, wishes, notes, controls, lambda bar: groups[bar % len(groups)])
+        return replace(opening, wish=WithinBars)
 
     def _program(self, wishes: Wishes) -> int:
         """What was asked, else the corpus' commonest bass, else its lowest program, else a fingered bass."""

@@ -37,7 +37,7 @@ class Opening:
     prompt: ids with BOS first. closing: ids forced after it. downbeats: see guide.MusicGuide. bars_before,
     seconds_before: how much of it is a prompt file's and does not count in the length asked for. not_before: the
     walk's tick before which the model adds no note. end_tick: where a prompt file's part ends in the finished Score.
-    within_bars: whether the model's notes are to end by their bar line.
+    wish: makes what else is wished of a row, a guide.Wish.
     """
 
     prompt: list[int]
@@ -48,7 +48,7 @@ class Opening:
     seconds_before: float = 0.0
     not_before: int = 0
     end_tick: int = 0
-    within_bars: bool = False
+    wish: Callable[[], Any] | None = None
 
 
 class Style(ABC):
@@ -192,7 +192,9 @@ class Harmonise(Style):
 
         first = [note for index in range(numerator) for note in sung(index, index * beat)]
         count = len(self.degrees)
-        groups = [[forced_note(tokenizer, wishes, *note) for note in sung(numerator - 1 + bar, 0)] for bar in range(count)]
+        groups = [
+            [forced_note(tokenizer, wishes, *note) for note in sung(numerator - 1 + bar, 0)] for bar in range(count)
+        ]
         controls = Controls(metre=wishes.metre, keep_tempo=True, every_bar=True)
         return one_bar(tokenizer, wishes, first, controls, lambda bar: groups[bar % count])
 
@@ -264,7 +266,6 @@ def one_bar(
     notes: Sequence[tuple[int, Note]],
     controls: Controls,
     downbeats: Callable[[int], Sequence[ForcedNote]] | None = None,
-    within_bars: bool = False,
 ) -> Opening:
     """An opening of one bar, closed: the model begins at the next bar line."""
     metre = wishes.metre or "4/4"
@@ -273,7 +274,7 @@ def one_bar(
     head = bar_head(tokenizer, metre)
     ids = tokenizer.to_model_ids(encode_notes(tokenizer, wishes, notes)).tolist()
     not_before = 0 if head else round(bar_quarters * tokenizer.miditok.time_division)
-    return Opening(ids, controls, head, downbeats, not_before=not_before, within_bars=within_bars)
+    return Opening(ids, controls, head, downbeats, not_before=not_before)
 
 
 def encode_notes(tokenizer: Tokenizer, wishes: Wishes, notes: Sequence[tuple[int, Note]]) -> list[int]:

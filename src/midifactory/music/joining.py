@@ -109,20 +109,23 @@ def joined(
     added: dict[int, list[Note]] = {}
     for program, onset, duration, pitch, velocity in rows:
         if owners is not None and program in owners:
-            track = owners[program]
+            place = owners[program]
         else:
-            track = _track_for(made, centres, program, pitch)
-        added.setdefault(track, []).append(Note(onset, duration, pitch, velocity))
+            place = _track_for(made, centres, program, pitch)
+        added.setdefault(place, []).append(Note(onset, duration, pitch, velocity))
     for index, new in added.items():
-        made.tracks[index].notes.extend(new)
-        made.tracks[index].notes.sort(key=lambda note: (note.time, note.pitch), inplace=True)
+        track = made.tracks[index]
+        # In Python, whose sort leaves what begins together in its order.
+        track.notes = type(track.notes)(sorted([*track.notes, *new], key=lambda note: note.time))
     return made
 
 
 def _centres(score: Score) -> dict[int, float]:
     """The mean pitch of each track that has notes, by its index."""
     return {
-        index: float(track.notes.numpy()["pitch"].mean()) for index, track in enumerate(score.tracks) if len(track.notes)
+        index: float(track.notes.numpy()["pitch"].mean())
+        for index, track in enumerate(score.tracks)
+        if len(track.notes)
     }
 
 
@@ -143,4 +146,3 @@ def program_of(track: Track) -> int:
 def instrument_name(program: int) -> str:
     """The General MIDI name of a program, "Drums" for -1."""
     return "Drums" if program == DRUMS else pretty_midi.program_to_instrument_name(program)
-

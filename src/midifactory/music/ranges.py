@@ -1,7 +1,7 @@
 """What instruments can play: the sounding range of each General MIDI program, lowest and highest MIDI pitch.
 
-Usual ranges of professional players, as orchestration manuals give them (for instance Adler, The Study of Orchestration);
-families without such limits, as synthesizers, have the piano's.
+Usual ranges of professional players, as orchestration manuals give them (for instance Adler, The Study of
+Orchestration), rounded where these differ; families without such limits, as synthesizers, have the piano's.
 """
 
 from collections.abc import Mapping
