@@ -56,8 +56,8 @@ def chosen_tracks(score: Score, asked: Sequence[int | str] | None) -> list[int]:
 def reorchestrated(score: Score, tracks: Sequence[int], programs: Sequence[int]) -> tuple[Score, int]:
     """The Score with `tracks` (indices) played by `programs`, one for each or one for all; and how many notes moved.
 
-    A track whose notes are out of its instrument's range moves by the octaves that bring most of them into it; what still
-    is outside moves by itself. Onsets, durations, velocities and all other events stay. Raises UserError for another
+    A track whose notes are out of its instrument's range moves by the octaves that bring most of them into it; what is
+    still outside moves by itself. Onsets, durations, velocities and all other events stay. Raises UserError for another
     number of programs, and for drums.
     """
     if DRUMS in programs:
@@ -79,9 +79,9 @@ def revoiced(score: Score, tracks: Sequence[int], programs: Sequence[int]) -> tu
     """The notes of `tracks` given to K instruments anew, a track for each; and how many notes moved by octaves.
 
     programs: from the highest voice down. Of what sounds the highest note goes to the first, the lowest to the last,
-    those between to the others from above; where fewer sound than there are instruments, the middle ones rest. One note
-    alone goes to the instrument that played nearest to it last. Every note stays, with its onset, duration and velocity; the
-    tracks' other events (pedals, bends) are left out.
+    those between to the others from above; where fewer sound than there are instruments, the middle ones rest. A note
+    alone goes to the instrument that played nearest to it last. Every note stays, with its onset, duration and velocity;
+    the tracks' other events (pedals, bends) are left out.
     """
     if DRUMS in programs:
         raise UserError("instruments: drums have no pitches to play these notes on; give instruments with pitches")
