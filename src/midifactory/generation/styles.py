@@ -81,7 +81,7 @@ class Chords(Style):
 
     takes_chords = True
 
-    def __init__(self, chords: str = "I V vi IV", minor_chords: str | None = "i VII VI v"):
+    def __init__(self, chords: str = "I V vi IV", minor_chords: str | None = None):
         self.chords, self.minor_chords = chords, minor_chords
 
     def opening(self, wishes: Wishes, tokenizer: Tokenizer) -> Opening:

@@ -80,7 +80,7 @@ def revoiced(score: Score, tracks: Sequence[int], programs: Sequence[int]) -> tu
 
     programs: from the highest voice down. Of what sounds the highest note goes to the first, the lowest to the last,
     those between to the others from above; where fewer sound than there are instruments, the middle ones rest. A note
-    alone goes to the instrument that played nearest to it last. Every note stays, with onset, duration and velocity; the
+    alone goes to the one that played nearest to it last. Every note stays, with onset, duration and velocity; the
     tracks' other events (pedals, bends) are left out.
     """
     if DRUMS in programs:
