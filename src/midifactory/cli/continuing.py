@@ -43,7 +43,7 @@ def run(config: DictConfig) -> list[Path]:
     if begin == 0:
         raise UserError("from_bar=1: nothing stands before it; give a later bar, or compose with midifactory generate")
 
-    def opening(wishes: Wishes) -> tuple[Opening, Wishes]:
+    def opening(wishes: Wishes) -> Opening:
         place = Place(score, begin, settings["prompt_bars"])
         return opening_before(place, trained, wishes, settings["grammar"])
 

@@ -118,9 +118,9 @@ def token_pieces(
     settings: dict[str, Any],
     length: Length,
     sampling: Sampling,
-    begin: Callable[[Wishes], tuple[Opening, Wishes]] | None = None,
+    begin: Callable[[Wishes], Opening] | None = None,
 ) -> list[Composition]:
-    """What a model of tokens composes. begin: the opening and the wishes, where a command has its own."""
+    """What a model of tokens composes. begin: makes the opening, where a command has its own."""
     conditions = asked_conditions(trained, settings)
     wishes = parse_wishes(
         trained.profile, settings["key"], settings["tempo_bpm"], settings["metre"], settings["chords"]
@@ -131,7 +131,7 @@ def token_pieces(
     if not lawful:
         refuse_controls(settings, trained.tokenizer)
     if begin is not None:
-        opening, wishes = begin(wishes)
+        opening = begin(wishes)
     elif settings["prompt"]:
         bars, notes = settings["prompt_bars"], settings["prompt_notes"]
         opening = prompt_opening(read_prompt(settings), trained.tokenizer, bars, notes, wishes, lawful)

@@ -51,10 +51,11 @@ def heard_from(place: Place, tokenizer: Tokenizer, room: int) -> int:
     return int(before[first])
 
 
-def opening_before(place: Place, trained: TrainedModel, wishes: Wishes, lawful: bool) -> tuple[Opening, Wishes]:
-    """The bars before a place as an opening, in the metre, the tempo and with the instruments of the file.
+def opening_before(place: Place, trained: TrainedModel, wishes: Wishes, lawful: bool) -> Opening:
+    """The bars before a place as an opening, in the metre and the tempo of the file.
 
-    Instruments that were asked for are left. Raises UserError where there is nothing to hear.
+    Its instruments alone play on, unless others are wished; none of them has to. Raises UserError where there is
+    nothing to hear.
     """
     tokenizer, lawful = trained.tokenizer, lawful and trained.tokenizer.has_grammar
     room = max(16, int(trained.window * _HEARD_SHARE))
@@ -64,14 +65,12 @@ def opening_before(place: Place, trained: TrainedModel, wishes: Wishes, lawful: 
     bars = int(((lines >= first) & (lines < place.begin)).sum())
     opening = prompt_opening(heard, tokenizer, bars, None, wishes, lawful)
     if not lawful or isinstance(tokenizer, VoiceGrid):
-        return opening, wishes
+        return opening
     signature = signature_at(place.score, place.begin)
     metre = f"{signature.numerator}/{signature.denominator}"
-    if f"TimeSig_{metre}" in tokenizer.tokens:
-        opening = replace(opening, controls=replace(opening.controls, metre=metre))
-    if wishes.programs is None and "Program" in tokenizer.types:
-        wishes = replace(wishes, programs=own_programs(heard, tokenizer))
-    return opening, wishes
+    known = f"TimeSig_{metre}" in tokenizer.tokens
+    programs = own_programs(heard, tokenizer) if wishes.programs is None else None
+    return replace(opening, controls=replace(opening.controls, metre=metre if known else None, programs=programs))
 
 
 def own_programs(score: Score, tokenizer: Tokenizer) -> tuple[int, ...] | None:

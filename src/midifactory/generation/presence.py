@@ -19,8 +19,8 @@ from midifactory.tokens.walker import Walker
 _NEVER = -1e4
 _FIRST_BAR_NATS = 2.0
 # After so many bars of silence an instrument becomes more likely, by so much with each further one.
-_SILENT_BARS = 2
-_SILENT_NATS = 1.0
+_SILENT_BARS = 1
+_SILENT_NATS = 2.0
 _MOST_NATS = 8.0
 
 
@@ -29,7 +29,7 @@ class Presence:
 
     In the row's first bar those that have not played are `_FIRST_BAR_NATS` likelier; from the second bar on (or in the
     last one, where it is the only one) nothing else comes as long as one of them is missing and may come. Later, one
-    that has been silent for more than two bars becomes likelier with each further bar.
+    that has been silent for more than a bar becomes likelier with each further bar.
     """
 
     def __init__(self, programs: Sequence[int]):
@@ -119,7 +119,7 @@ class Together:
     def bias(self, walk: Walker) -> np.ndarray | None:
         """(V,) the sum of what each adds."""
         parts = [part for wish in self._wishes if (part := wish.bias(walk)) is not None]
-        return np.sum(parts, axis=0, dtype=np.float32) if parts else None
+        return np.stack(parts).sum(0) if parts else None
 
 
 def wish_of_row(

@@ -165,25 +165,27 @@ def _with_chords(
     on_step: Callable[[int], None] | None,
 ) -> list[Variation]:
     tokenizer = trained.tokenizer
-    part = span(score, begin, end)
-    wishes = replace(wishes, programs=own_programs(part, tokenizer), program_ranges=_ranges(score, wishes))
+    wishes = replace(wishes, program_ranges=_ranges(score, wishes))
     signature = signature_at(score, begin)
     metre = f"{signature.numerator}/{signature.denominator}"
     if first < begin:
-        opening, _ = opening_before(Place(score, begin), trained, wishes, True)
+        opening = opening_before(Place(score, begin), trained, wishes, True)
     else:
         known = f"TimeSig_{metre}" in tokenizer.tokens
         opening = Free().opening(replace(wishes, metre=metre if known else None), tokenizer)
     walk_ticks = walk_maker(tokenizer, Controls())().ticks_per_quarter
     beats, chords = chords_of_beats(span(score, first, end))
     scaled = np.rint(beats * walk_ticks / score.ticks_per_quarter)
-    opening = _with_wish(opening, scaled, chords)
+    programs = own_programs(span(score, begin, end), tokenizer)
+    opening = _with_wish(opening, scaled, chords, programs)
     bars = -(-(end - begin) // ticks_per_bar(signature, score.ticks_per_quarter))
     pieces = compose(trained, opening, wishes, Length(bars=bars), sampling, samples, seed, on_step=on_step)
     return [Variation(joined_piece(score, piece, begin, end, tokenizer)) for piece in pieces]
 
 
-def _with_wish(opening: Opening, beats: np.ndarray, chords: list[frozenset[int]]) -> Opening:
-    """The opening for music in which every bar sounds, of the chords alone."""
-    controls = replace(opening.controls, every_bar=True)
+def _with_wish(
+    opening: Opening, beats: np.ndarray, chords: list[frozenset[int]], programs: tuple[int, ...] | None
+) -> Opening:
+    """The opening for music of these programs in which every bar sounds, of the chords alone."""
+    controls = replace(opening.controls, every_bar=True, programs=programs)
     return replace(opening, controls=controls, wish=lambda: ChordsKept(beats, chords))
