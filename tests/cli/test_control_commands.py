@@ -121,7 +121,7 @@ def test_orchestrate_changes_the_programs(desk):
         ("orchestrate", ("my duet.mid",), ["instruments=None", "1 right", "3 fiddle"]),
         ("orchestrate", ("my duet.mid", "instruments=[flute]", "tracks=[viola]"), ["'viola'", "3 fiddle"]),
         ("orchestrate", ("my duet.mid", "instruments=[flute,oboe]"), ["2 for 3 tracks", "revoice=true"]),
-        ("orchestrate", ("my duet.mid", "instruments=[obo]"), ["'obo'", "nearest: oboe"]),
+        ("orchestrate", ("my duet.mid", "instruments=[obeo]"), ["'obeo'", "nearest: oboe"]),
         ("generate", ("style=melodie",), ["style=melodie", "nearest: melody", "bass"]),
         ("styles", ("--config-dir", "nowhere"), ["nowhere", "style/"]),
         ("styles", ("melody",), ["--config-dir FOLDER"]),
