@@ -28,7 +28,10 @@ from midifactory.training.checkpoint import build_model
 from midifactory.training.checkpoint_folder import read_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("train", "generate", "prepare", "analyze", "all", "attention", "interpolate", "vary", "profile")
+COMMANDS = (
+    *("train", "generate", "prepare", "analyze", "all", "attention", "interpolate", "vary", "profile", "continue"),
+    "orchestrate",
+)
 NOT_COMMANDS = {"composing"}
 GROUPS_OF_TRAIN = (
     *(

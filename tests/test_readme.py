@@ -31,10 +31,12 @@ SHORTER = {
     "analyze": ("data.limit=12",),
     "generate": ("bars=1", "audio=false", "piano_roll=false"),
     "attention": ("bars=1",),
+    "continue": ("bars=1", "audio=false", "piano_roll=false"),
+    "orchestrate": ("audio=false", "piano_roll=false"),
 }
 # What a command leaves at least.
 KINDS = {
-    "attention": ".html", "interpolate": ".mid", "vary": ".mid",
+    "attention": ".html", "interpolate": ".mid", "vary": ".mid", "continue": ".mid", "orchestrate": ".mid",
     "train": ".ckpt", "generate": ".mid", "prepare": ".json", "analyze": ".png", "all": ".mid",
 }  # fmt: skip
 # What the README asks is asked here too, in a smaller amount.
@@ -144,7 +146,7 @@ def test_a_command_of_the_readme_runs(desk, line, monkeypatch):
         return
     assert done.code == 0, done
     assert "Traceback" not in done.out + done.err
-    if not re.search(r" (--help|doctor|download|runs|originality|sweep outputs)\b", line):
+    if not re.search(r" (--help|doctor|download|runs|styles|originality|sweep outputs)\b", line):
         new = {path.suffix for path in set(desk.rglob("*")) - before}  # a checkpoint is a folder
         kind = next(word for word in (*KINDS, ".py") if word in line)
         made = KINDS.get(kind, ".json")

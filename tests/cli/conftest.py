@@ -17,7 +17,7 @@ from symusic import Note, Score, Tempo, TimeSignature, Track
 
 # Twelve short files and a tiny model: a training of about a second.
 TINY = ("experiment=smoke", "data.limit=null", "accelerator=cpu", "estimate=false")
-MODULES = {"all": "everything", "runs": "run_table"}
+MODULES = {"all": "everything", "runs": "run_table", "continue": "continuing"}
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,7 @@ def test_a_refused_resume_does_not_change_what_the_next_one_does(tmp_path, here)
         (["temperature_per_type.Pitch=-1"], ["temperature_per_type.Pitch=-1"]),
         (["min_p=2"], ["min_p=2"]),
         (["best_of=2", "best_by=beauty"], ["best_by=beauty", "likelihood"]),
-        (["style=melody", "instruments=[violin]"], ["instruments", "40", "style.program"]),
+        (["style=melody", "instruments=[violin,flute]"], ["instruments", "73", "style.program"]),
         (["metre=4/5"], ["metre=4/5", "nearest: 4/4"]),
         (["style=chords", "chords=C H7x"], ["'H7x'", "A-G"]),
         (["chords=C"], ["chords='C'", "style=chords"]),

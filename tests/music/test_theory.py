@@ -114,3 +114,40 @@ def test_four_voices_sing_the_chord_in_range_and_in_order(symbol):
 def test_one_voice_sings_the_bass_nearest_to_its_middle():
     assert voice(parse_chord("C"), [(48, 61, 72)]) == [60]
     assert voice(parse_chord("C/E"), [(48, 61, 72)]) == [64]
+
+
+@pytest.mark.parametrize(
+    ("key", "numerals", "symbols"),
+    [
+        ("C", "I ii iii IV V vi vii°", "C Dm Em F G Am Bdim"),
+        ("D", "I V vi IV", "D A Bm G"),
+        ("A minor", "i ii° III iv v VI VII", "Am Bdim C Dm Em F G"),
+        ("A minor", "V vii° viiø7 i", "E G#dim G#m7b5 Am"),
+        ("Eb", "ii7 V7 Imaj7 bVII", "Fm7 Bb7 Ebmaj7 Db"),
+        ("C minor", "bVI bVII #iv°", "Ab Bb F#dim"),
+        ("G", "V/V V7/vi vii°7/V", "A B7 C#dim7"),
+        ("C", "I6 I64 V65 V43 V42 ii65", "C/E C/G G7/B G7/D G7/F Dm7/F"),
+        ("F", "Isus4 IVadd9 i", "Fsus4 Bbadd9 Fm"),
+        ("C", "iii, IV | V", "Em F G"),
+    ],
+)
+def test_roman_numerals_are_the_chords_of_the_key(key, numerals, symbols):
+    found, expected = parse_chords(numerals, parse_key(key)), parse_chords(symbols)
+    assert [(chord.root, chord.bass, set(chord.pitch_classes)) for chord in found] == [
+        (chord.root, chord.bass, set(chord.pitch_classes)) for chord in expected
+    ]
+
+
+def test_numerals_without_a_key_are_those_of_c_major_and_symbols_have_none():
+    assert [chord.root for chord in parse_chords("I V")] == [0, 7]
+    assert parse_chords("C bb", parse_key("D")) == parse_chords("C bb")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [("Vi", ["'Vi'", "upper or in lower case"]), ("IVmajj7", ["'IVmajj7'", "nearest: IVmaj7"]), ("V/C", ["V/V", "V6"])],
+)
+def test_numerals_that_are_none_are_refused(text, parts):
+    with pytest.raises(UserError) as caught:
+        parse_chords(text, parse_key("C"))
+    assert all(part in str(caught.value) for part in parts), caught.value

@@ -47,7 +47,8 @@ _KEY_OF_SUFFIX = {
     ".json": "replay",
     ".ckpt": "checkpoint",
 }
-_TAKES_FILE = ("generate", "attention", "interpolate", "vary")
+_TAKES_FILE = ("generate", "attention", "interpolate", "vary", "continue", "orchestrate")
+_COMPOSES = ("generate", "continue")
 # Where a command takes several MIDI files, their keys in the order in which they stand.
 _MIDI_KEYS = {"interpolate": ("start", "end")}
 _TAKES_CONDITION_NAMES = ("train", "prepare", "profile")
@@ -127,7 +128,7 @@ def _override(command: str, argument: str) -> str:
         raise UserError(f"cannot make sense of {argument!r}; {_understood(command)}")
     if given and (condition := _CONDITION.match(bare)):
         name = condition[1]
-        right = {"generate": f"conditions.{name}", "all": f"generate.conditions.{name}"}.get(command)
+        right = {"all": f"generate.conditions.{name}", **dict.fromkeys(_COMPOSES, f"conditions.{name}")}.get(command)
         if bare != right:
             takes = f"{right}={value}" if right else "no conditions; leave it out"
             if command in _TAKES_CONDITION_NAMES:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import metadata
 from itertools import count
@@ -25,8 +26,8 @@ from midifactory.generation.guide import Length
 from midifactory.generation.notes import compose_notes, opening_notes
 from midifactory.generation.pieces import Composition, check_best_by, compose, opening_of_style, prompt_opening
 from midifactory.generation.sampling import Sampling
-from midifactory.generation.styles import Free, Style
-from midifactory.generation.wishes import bind_controls, bind_range, parse_wishes
+from midifactory.generation.styles import Free, Opening, Style
+from midifactory.generation.wishes import Wishes, bind_controls, bind_range, parse_wishes
 from midifactory.models.interface import Conditions
 from midifactory.models.quantise import quantise
 from midifactory.music.originality import Originality
@@ -80,25 +81,13 @@ def generate(config: DictConfig, folder: Path) -> list[Path]:
     settings, only = read_replay(Path(config.replay)) if config.replay else (read_settings(config), None)
     check_numbers(settings)
     length = Length(settings["bars"], settings["seconds"], settings["tokens"])
-    sampling = Sampling(
-        settings["temperature"], settings["top_k"], settings["top_p"], settings["min_p"], settings["typical_p"],
-        settings["temperature_per_type"] or None,
-    )  # fmt: skip
-    load = load_trained_notes if holds_notes(settings["checkpoint"]) else load_trained
-    trained = load(settings["checkpoint"], default_device(settings["device"], "device"))
-    if settings.get("checkpoint_sha256") not in (None, trained.sha256):
-        raise UserError(
-            f"replay={config.replay}: checkpoint {settings['checkpoint']} has changed since (its hash is "
-            f"{trained.sha256[:12]}, not {settings['checkpoint_sha256'][:12]}); put the old one back"
-        )
-    settings["checkpoint_sha256"] = trained.sha256
-    if settings["int8"] and isinstance(trained, Trained):
-        trained = replace(trained, model=quantise(trained.model))
+    sampling = read_sampling(settings)
+    trained = load_checkpoint(settings, config.replay)
     originality = None
     if isinstance(trained, TrainedNotes):
         pieces = note_pieces(trained, settings, length, sampling)
     else:
-        originality = find_originality(trained) if settings["max_copy_beats"] is None else require_originality(trained)
+        originality = training_pieces(trained, settings)
         pieces = token_pieces(trained, settings, length, sampling, originality)
     written = []
     for number, piece in enumerate(pieces, start=1):
@@ -107,14 +96,46 @@ def generate(config: DictConfig, folder: Path) -> list[Path]:
     return written
 
 
+def training_pieces(trained: Trained, settings: dict[str, Any]) -> Originality | None:
+    """What the pieces are compared with; UserError where it is needed and not to be found."""
+    return find_originality(trained) if settings["max_copy_beats"] is None else require_originality(trained)
+
+
+def read_sampling(settings: dict[str, Any]) -> Sampling:
+    """How tokens are drawn."""
+    return Sampling(
+        settings["temperature"], settings["top_k"], settings["top_p"], settings["min_p"], settings["typical_p"],
+        settings["temperature_per_type"] or None,
+    )  # fmt: skip
+
+
+def load_checkpoint(settings: dict[str, Any], replay: str | None) -> Trained | TrainedNotes:
+    """The model of the settings, which learn its hash. Raises UserError where a replay means another one."""
+    load = load_trained_notes if holds_notes(settings["checkpoint"]) else load_trained
+    trained = load(settings["checkpoint"], default_device(settings["device"], "device"))
+    if settings.get("checkpoint_sha256") not in (None, trained.sha256):
+        raise UserError(
+            f"replay={replay}: checkpoint {settings['checkpoint']} has changed since (its hash is "
+            f"{trained.sha256[:12]}, not {settings['checkpoint_sha256'][:12]}); put the old one back"
+        )
+    settings["checkpoint_sha256"] = trained.sha256
+    if settings["int8"] and isinstance(trained, Trained):
+        trained = replace(trained, model=quantise(trained.model))
+    return trained
+
+
 def token_pieces(
     trained: Trained,
     settings: dict[str, Any],
     length: Length,
     sampling: Sampling,
     originality: Originality | None = None,
+    begin: Callable[[Wishes], Opening] | None = None,
 ) -> list[Composition]:
-    """What a model of tokens composes; `originality` is what it must not copy."""
+    """What a model of tokens composes.
+
+    originality: what it must not copy. begin: makes the opening, where a command has its own.
+    """
     conditions = asked_conditions(trained, settings)
     wishes = parse_wishes(
         trained.profile, settings["key"], settings["tempo_bpm"], settings["metre"], settings["chords"]
@@ -127,7 +148,9 @@ def token_pieces(
     copies = None
     if settings["max_copy_beats"] is not None and originality is not None:
         copies = CopyGuard(originality, trained.tokenizer, settings["max_copy_beats"])
-    if settings["prompt"]:
+    if begin is not None:
+        opening = begin(wishes)
+    elif settings["prompt"]:
         bars, notes = settings["prompt_bars"], settings["prompt_notes"]
         opening = prompt_opening(read_prompt(settings), trained.tokenizer, bars, notes, wishes, lawful)
     else:
@@ -277,17 +300,25 @@ def build_style(config: dict[str, Any]) -> Style:
         raise UserError(f"style: {error}") from error
 
 
-def read_replay(path: Path) -> tuple[dict[str, Any], int]:
-    """Settings and the sample's number from a .json that `write_piece` wrote. Raises UserError for any other file."""
+def read_replay(path: Path, command: str = "generate", own: Sequence[str] = ()) -> tuple[dict[str, Any], int]:
+    """Settings and the sample's number from a .json that `write_piece` wrote. Raises UserError for any other file.
+
+    own: the settings that `command` has beside those of generate.
+    """
     try:
         record = json.loads(path.expanduser().read_text(encoding="utf-8"))
         given = {**_ADDED_SETTINGS, **record["settings"]}
-        settings = {name: given[name] for name in (*_SETTINGS, *_FILES)}
-        return settings, int(record["sample"])
+        writer = given.get("command", "generate")
+        if writer == command:
+            settings = {name: given[name] for name in (*_SETTINGS, *_FILES, *own)}
+            return settings, int(record["sample"])
     except OSError as error:
         raise UserError(f"replay={path}: {error.strerror}; give the .json beside a generated piece") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"replay={path}: not written by midifactory generate; give the .json beside a piece") from error
+        raise UserError(
+            f"replay={path}: not written by midifactory {command}; give the .json beside a piece"
+        ) from error
+    raise UserError(f"replay={path}: written by another command; type midifactory {writer} replay={path}")
 
 
 def read_prompt(settings: dict[str, Any]) -> Any:

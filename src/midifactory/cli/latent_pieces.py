@@ -44,12 +44,14 @@ def check_plain_number(config: DictConfig, name: str, least: float = 0, whole: b
         raise UserError(f"{name}={value}: give a {'whole ' if whole else ''}number of at least {least:g}")
 
 
-def read_sampling(config: DictConfig) -> Sampling:
-    """How tokens are drawn; greedily with top_k=1."""
+def read_sampling(config: DictConfig, top_k: int = 1) -> Sampling:
+    """How tokens are drawn; greedily with top_k=1. top_k: what null means."""
     for name in ("temperature", "top_p"):
         check_plain_number(config, name)
-    check_plain_number(config, "top_k", whole=True)
-    return Sampling(config.temperature, config.top_k, config.top_p)
+    if config.top_k is not None:
+        check_plain_number(config, "top_k", whole=True)
+        top_k = config.top_k
+    return Sampling(config.temperature, top_k, config.top_p)
 
 
 def read_piece(trained: Trained, path: str | Path | None, key: str, command: str) -> LatentPiece:
@@ -80,7 +82,7 @@ def midi_files(folder: str, key: str) -> list[Path]:
     return found
 
 
-def write_score(score: Score, stem: Path, config: DictConfig) -> Path:
+def write_score(score: Score, stem: Path, config: DictConfig, prompt_end_tick: int | None = None) -> Path:
     """The MIDI file, and what the config asks of pictures and sound; prints where they are."""
     midi = stem.with_suffix(".mid")
     save_score(score, midi)
@@ -89,7 +91,7 @@ def write_score(score: Score, stem: Path, config: DictConfig) -> Path:
         print("  no notes: no picture and no sound")
         return midi
     if config.piano_roll:
-        save_pianoroll(score, stem.with_suffix(".png"))
+        save_pianoroll(score, stem.with_suffix(".png"), prompt_end_tick=prompt_end_tick or None)
     if config.audio:
         print(f"  audio       {stem.with_suffix('.wav').resolve()}  ({save_wav(midi, stem.with_suffix('.wav'))})")
     return midi

@@ -12,6 +12,7 @@ from importlib import metadata
 COMMANDS = {
     "train": ("train", "learn a model from a folder of MIDI files"),
     "generate": ("generate", "compose new music with a trained model"),
+    "styles": ("styles", "list the styles of generate, a line each"),
     "prepare": ("prepare", "split, tokenize and segment a corpus, once for many trainings"),
     "analyze": ("analyze", "describe a corpus in numbers and pictures"),
     "all": ("everything", "analyze, prepare, train and generate, in this order"),
@@ -20,7 +21,9 @@ COMMANDS = {
     "attention": ("attention", "draw where a trained transformer looks while it reads a file"),
     "originality": ("originality", "say how much of a MIDI file stands in what a model was trained on"),
     "interpolate": ("interpolate", "go from one MIDI file to another in steps, through a latent"),
-    "vary": ("vary", "change a MIDI file by chance or towards an attribute, in a latent"),
+    "continue": ("continuing", "let a MIDI file go on, after its last bar or from a bar"),
+    "vary": ("vary", "change a MIDI file: keep its rhythm, harmony or contour, or move it in a latent"),
+    "orchestrate": ("orchestrate", "give a MIDI file's notes to other instruments"),
     "runs": ("run_table", "list all training runs: model, data, nats per note, time, checkpoint"),
     "sweep": ("sweep", "rank the jobs of a sweep, show the best one's command, draw a page"),
     "download": ("download", "list the corpora known by name, or fetch one of them"),

@@ -1,4 +1,7 @@
-"""`midifactory vary`: a MIDI file as a VAE remembers it, moved in its latent by chance or towards an attribute."""
+"""`midifactory vary`: a MIDI file as a VAE remembers it, moved in its latent by chance or towards an attribute.
+
+With keep=rhythm|harmony|contour any model of tokens varies it, from a bar on: see varying.py.
+"""
 
 import sys
 from pathlib import Path
@@ -7,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from midifactory.cli import hydra_app
+from midifactory.cli import hydra_app, varying
 from midifactory.cli.building import plain
 from midifactory.cli.latent_pieces import (
     check_plain_number,
@@ -32,6 +35,12 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(config: DictConfig) -> list[Path]:
     """Write variation_01.mid, variation_02.mid, ... and variation.json."""
+    if config.keep is not None:
+        return varying.run(config)
+    if config.from_bar is not None or config.bars is not None:
+        raise UserError(
+            f"from_bar={config.from_bar}: what is to be kept from there on? add keep=rhythm|harmony|contour"
+        )
     check_plain_number(config, "amount")
     check_plain_number(config, "num_samples", least=1, whole=True)
     sampling = read_sampling(config)

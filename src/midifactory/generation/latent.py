@@ -29,9 +29,10 @@ _ROWS_AT_ONCE = 64
 def require_latent(model: SequenceModel, command: str) -> VAE:
     """The model, if it has a latent. Raises UserError otherwise."""
     if not isinstance(model, VAE):
+        without = ", or add keep=rhythm, harmony or contour, which need none" if command == "vary" else ""
         raise UserError(
             f"{command} needs a model with a latent, this checkpoint holds a {type(model).__name__}; "
-            "train one with experiment=vae_chorales or model=vae, and give checkpoint=..."
+            f"train one with experiment=vae_chorales or model=vae, and give checkpoint=...{without}"
         )
     return model
 

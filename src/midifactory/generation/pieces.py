@@ -18,6 +18,7 @@ from midifactory.generation.copies import CopyGuard
 from midifactory.generation.engine import Engine, Row
 from midifactory.generation.guide import FreeGuide, Length, MusicGuide
 from midifactory.generation.latent import prior_draws, run_segments, takes_segments
+from midifactory.generation.presence import wish_of_row
 from midifactory.generation.sampling import Sampling
 from midifactory.generation.steering import Steering, scale_bias
 from midifactory.generation.stream import StreamedNote, stream
@@ -285,7 +286,7 @@ def _guides(
             length,
             opening.closing,
             opening.downbeats,
-            replace(wish) if wish is not None else None,
+            wish_of_row(wish, tokenizer, wishes.programs, opening.wish),
             opening.bars_before,
             opening.seconds_before,
             copies.copy() if copies is not None else None,

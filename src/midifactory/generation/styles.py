@@ -10,14 +10,14 @@ from symusic import Note, Score, Tempo, TimeSignature, Track
 
 from midifactory.errors import UserError
 from midifactory.generation.wishes import Wishes, parse_metre
-from midifactory.music.theory import Chord, Key, parse_chords, voice
+from midifactory.music.ranges import playable_range
+from midifactory.music.theory import C_MAJOR, Chord, parse_chords, voice
 from midifactory.tokens.tokenizer import Tokenizer
 from midifactory.tokens.walk import Controls
 
-_TICKS = 480  # per quarter note, of the scores made here
+TICKS = 480  # per quarter note, of the scores made here
 _PITCHED = ("Pitch_", "NoteOn_")  # how the tokens of pitches begin, those of drums aside
 _OCTAVE = 12
-_C_MAJOR = Key("C major", 0, False)
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Opening:
     prompt: ids with BOS first. closing: ids forced after it. downbeats: see guide.MusicGuide. bars_before,
     seconds_before: how much of it is a prompt file's and does not count in the length asked for. not_before: the
     walk's tick before which the model adds no note. end_tick: where a prompt file's part ends in the finished Score.
+    wish: makes what else is wished of a row, a guide.Wish.
     """
 
     prompt: list[int]
@@ -47,6 +48,7 @@ class Opening:
     seconds_before: float = 0.0
     not_before: int = 0
     end_tick: int = 0
+    wish: Callable[[], Any] | None = None
 
 
 class Style(ABC):
@@ -71,20 +73,24 @@ class Free(Style):
 
 
 class Chords(Style):
-    """The first bar sounds the first chord, each later bar begins with the progression's next one."""
+    """The first bar sounds the first chord, each later bar begins with the progression's next one.
+
+    chords: symbols, or Roman numerals in the key that is asked (C major where none is); minor_chords: those of a minor
+    key, None for the same.
+    """
 
     takes_chords = True
 
-    def __init__(self, chords: str = "C G Am F"):
-        self.chords = chords
+    def __init__(self, chords: str = "I V vi IV", minor_chords: str | None = None):
+        self.chords, self.minor_chords = chords, minor_chords
 
     def opening(self, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
         """A held chord in bar 1, closed, and one beat of the bar's chord in each following bar."""
-        progression = parse_chords(wishes.chords or self.chords)
+        progression = chords_asked(wishes, self.chords, self.minor_chords)
         wishes = settled(wishes, tokenizer)
         numerator, denominator = parse_metre(wishes.metre)
-        beat = _TICKS * 4 // denominator
-        voices = chord_voices(wishes.profile)
+        beat = TICKS * 4 // denominator
+        voices = chord_voices(wishes.profile, wishes.programs)
         rooms = [room(wishes, program, tokenizer) for program, _ in voices]
         first = chord_notes(progression[0], voices, beat * numerator, rooms)
         groups = [
@@ -105,14 +111,14 @@ class Melody(Style):
         """A bar of `degrees` in quarter notes on the corpus' highest voice, or on `program`."""
         wishes = settled(wishes, tokenizer)
         numerator, denominator = parse_metre(wishes.metre)
-        row = program_row(wishes.profile, self.program, highest=True)
-        scale = (wishes.key or _C_MAJOR).scale
+        row = program_row(wishes, self.program, highest=True)
+        scale = (wishes.key or C_MAJOR).degrees
         if not self.degrees or any(degree not in range(1, 8) for degree in self.degrees):
             raise UserError(f"style.degrees={list(self.degrees)}: give scale degrees from 1 to 7")
-        beat = _TICKS * 4 // denominator
+        beat = TICKS * 4 // denominator
         tonic = nearest_pitch(scale[0], row["middle"] - 4)
         degrees = [self.degrees[index % len(self.degrees)] - 1 for index in range(numerator)]
-        pitches = [tonic + (scale[min(degree, len(scale) - 1)] - scale[0]) % 12 for degree in degrees]
+        pitches = [tonic + (scale[degree] - scale[0]) % 12 for degree in degrees]
         notes = [
             (row["program"], Note(index * beat, beat, pitch, wishes.profile["velocity"]))
             for index, pitch in enumerate(moved_into(room(wishes, row["program"], tokenizer), pitches))
@@ -131,19 +137,76 @@ class Arpeggio(Style):
         """A bar of the tonic chord up and down, on the corpus' main program or on `program`."""
         wishes = settled(wishes, tokenizer)
         numerator, denominator = parse_metre(wishes.metre)
-        row = program_row(wishes.profile, self.program, highest=False)
-        chord = (wishes.key or _C_MAJOR).triad
+        row = program_row(wishes, self.program, highest=False)
+        chord = (wishes.key or C_MAJOR).triad
         root = nearest_pitch(chord.root, row["middle"] - 6)
         up = [root + (value - chord.root) % 12 for value in chord.pitch_classes] + [root + 12]
         shape = moved_into(room(wishes, row["program"], tokenizer), up + up[-2:0:-1])
-        step = _TICKS // 2
-        count = _TICKS * 4 * numerator // denominator // step
+        step = TICKS // 2
+        count = TICKS * 4 * numerator // denominator // step
         notes = [
             (row["program"], Note(index * step, step, shape[index % len(shape)], wishes.profile["velocity"]))
             for index in range(count)
         ]
         controls = Controls(wishes.metre, True, programs=(row["program"],), every_bar=True)
         return one_bar(tokenizer, wishes, notes, controls)
+
+
+class Harmonise(Style):
+    """A melody in the key's degrees, a chord under each of its notes: see `HARMONY` for which, unless they are given.
+
+    degrees: a note for each beat of the first bar, and one on each later downbeat, over again.
+    """
+
+    takes_chords = True
+
+    def __init__(self, degrees: Sequence[int] = (1, 2, 3, 4, 5, 6, 7, 1), chords: str | None = None):
+        self.degrees, self.chords = degrees, chords
+
+    def opening(self, wishes: Wishes, tokenizer: Tokenizer) -> Opening:
+        """The melody on the highest voice, from the fourth below the middle of its range up, chords in the others."""
+        if not self.degrees or any(degree not in range(1, 8) for degree in self.degrees):
+            raise UserError(f"style.degrees={list(self.degrees)}: give scale degrees from 1 to 7")
+        key = wishes.key or C_MAJOR
+        own = HARMONY_MINOR if key.minor else HARMONY
+        given = wishes.chords or self.chords
+        chords = parse_chords(given or " ".join(own[degree - 1] for degree in self.degrees), key)
+        wishes = settled(wishes, tokenizer)
+        numerator, denominator = parse_metre(wishes.metre)
+        beat = TICKS * 4 // denominator
+        voices = chord_voices(wishes.profile, wishes.programs)
+        rooms = [room(wishes, program, tokenizer) for program, _ in voices]
+        program, (_, middle, _) = voices[-1]
+        classes = [key.degrees[degree - 1] for degree in self.degrees]
+        lowest = nearest_pitch(key.tonic, middle - 4)
+        tune = moved_into(rooms[-1], [lowest + (value - key.tonic) % _OCTAVE for value in classes])
+
+        def sung(number: int, tick: int) -> list[tuple[int, Note]]:
+            pitch = tune[number % len(tune)]
+            below = chord_notes(chords[number % len(chords)], voices[:-1], beat, rooms[:-1])
+            # What would lie over the melody, or on it, goes an octave down, where that is in its room.
+            placed = {(other, _below(note.pitch, pitch)): note.velocity for other, note in below}
+            placed.pop((program, pitch), None)
+            notes = [(other, Note(tick, beat, value, velocity)) for (other, value), velocity in placed.items()]
+            return [*notes, (program, Note(tick, beat, pitch, wishes.profile["velocity"]))]
+
+        first = [note for index in range(numerator) for note in sung(index, index * beat)]
+        count = len(self.degrees)
+        groups = [
+            [forced_note(tokenizer, wishes, *note) for note in sung(numerator - 1 + bar, 0)] for bar in range(count)
+        ]
+        controls = Controls(metre=wishes.metre, keep_tempo=True, every_bar=True)
+        return one_bar(tokenizer, wishes, first, controls, lambda bar: groups[bar % count])
+
+
+# The chord that each degree of a melody gets.
+HARMONY = ("I", "V", "I", "IV", "I", "IV", "V")
+HARMONY_MINOR = ("i", "V", "i", "iv", "i", "iv", "VII")
+
+
+def _below(pitch: int, limit: int) -> int:
+    """A pitch moved down by octaves until it lies below `limit`."""
+    return pitch if pitch < limit else pitch - _OCTAVE * ((pitch - limit) // _OCTAVE + 1)
 
 
 def settled(wishes: Wishes, tokenizer: Tokenizer) -> Wishes:
@@ -217,7 +280,7 @@ def one_bar(
 def encode_notes(tokenizer: Tokenizer, wishes: Wishes, notes: Sequence[tuple[int, Note]]) -> list[int]:
     """One bar of (program, note) as a prompt: BOS, bar, metre, tempo, notes."""
     numerator, denominator = parse_metre(wishes.metre)
-    score = Score(_TICKS)
+    score = Score(TICKS)
     score.tempos.append(Tempo(0, wishes.tempo_bpm or 120.0))
     score.time_signatures.append(TimeSignature(0, numerator, denominator))
     tracks: dict[int, Track] = {}
@@ -240,34 +303,71 @@ def forced_note(tokenizer: Tokenizer, wishes: Wishes, program: int, note: Note) 
     return ForcedNote(program, note.pitch, tuple(tokenizer.to_model_ids(ids[begin:end]).tolist()), tuple(ids[:begin]))
 
 
-def program_row(profile: dict[str, Any], program: int | None, highest: bool) -> dict[str, Any]:
-    """The profile's row of `program`, else of its highest or its commonest pitched program."""
-    pitched = [row for row in profile["programs"] if row["program"] >= 0]
+def chords_asked(wishes: Wishes, chords: str, minor_chords: str | None) -> tuple[Chord, ...]:
+    """The progression of the wishes, else the style's own, numerals in the key that is asked."""
+    own = minor_chords if minor_chords and wishes.key is not None and wishes.key.minor else chords
+    return parse_chords(wishes.chords or own, wishes.key)
+
+
+def rows_of(profile: dict[str, Any], programs: Sequence[int]) -> list[dict[str, Any]]:
+    """The profile's rows of `programs`; for those that it does not have, what the instruments can play."""
+    known = {row["program"]: row for row in profile["programs"]}
+    return [known.get(program) or _row_of_instrument(program) for program in programs]
+
+
+def _row_of_instrument(program: int) -> dict[str, Any]:
+    low, high = playable_range(program) if program >= 0 else (36, 60)
+    lowest, highest = low + (high - low) // 4, high - (high - low) // 4
+    return {"program": program, "share": 0.0, "lowest": lowest, "middle": (low + high) // 2, "highest": highest}
+
+
+def program_row(wishes: Wishes, program: int | None, highest: bool) -> dict[str, Any]:
+    """The profile's row of `program`, else of the highest or the commonest pitched program: of those asked, if any."""
     if program is not None:
         if not -1 <= program <= 127:
             raise UserError(f"style.program={program}: give a General MIDI program from 0 to 127, or -1 for drums")
-        fallback = {"program": program, "share": 0.0, "lowest": 48, "middle": 64, "highest": 84}
-        return next((row for row in profile["programs"] if row["program"] == program), fallback)
-    if not pitched:
+        return rows_of(wishes.profile, [program])[0]
+    rows = pitched_rows(wishes.profile, wishes.programs)
+    if not rows:
         return {"program": 0, "share": 1.0, "lowest": 48, "middle": 64, "highest": 84}
-    return max(pitched, key=lambda row: row["middle"]) if highest else pitched[0]
+    return max(rows, key=lambda row: row["middle"]) if highest else rows[0]
 
 
-def chord_voices(profile: dict[str, Any]) -> list[tuple[int, tuple[int, int, int]]]:
+def pitched_rows(profile: dict[str, Any], programs: Sequence[int] | None) -> list[dict[str, Any]]:
+    """The profile's rows but for drums; with `programs` theirs. Raises UserError where these are drums alone."""
+    if programs is None:
+        return [row for row in profile["programs"] if row["program"] >= 0]
+    rows = rows_of(profile, [program for program in programs if program >= 0])
+    if not rows:
+        raise UserError("instruments: this style needs an instrument with pitches; add one, or set style=drums")
+    return rows
+
+
+def chord_voices(
+    profile: dict[str, Any], programs: Sequence[int] | None = None
+) -> list[tuple[int, tuple[int, int, int]]]:
     """(program, (lowest, middle, highest)) per voice of a chord, from the lowest up.
 
     A corpus of three or more pitched programs gets one voice on each of its commonest four; any other four voices
-    on its main program.
+    on its main program. Where `programs` are asked these play: of two the lower one takes the bass.
     """
-    pitched = [row for row in profile["programs"] if row["program"] >= 0 and row["share"] >= 0.1]
-    if len(pitched) >= 3:
-        rows = sorted(pitched[:4], key=lambda row: row["middle"])
+    rows = pitched_rows(profile, programs)
+    if programs is None:
+        rows = [row for row in rows if row["share"] >= 0.1]
+    if len(rows) >= 3:
+        rows = sorted(rows[:4], key=lambda row: row["middle"])
         return [(row["program"], (row["lowest"], row["middle"], row["highest"])) for row in rows]
-    row = program_row(profile, None, highest=False)
+    if programs is None:
+        rows = pitched_rows(profile, None)[:1] or [{"program": 0, "lowest": 48, "middle": 64, "highest": 84}]
+    rows = sorted(rows, key=lambda row: row["middle"])
+    bass, row = rows[0], rows[-1]
     low, middle = row["lowest"], row["middle"]
     ranges = [(low, min(low + 7, middle), max(middle, low + 12))]
     ranges += [(middle - 8 + 4 * i, middle - 3 + 4 * i, middle + 4 + 4 * i) for i in range(3)]
-    return [(row["program"], bounds) for bounds in ranges]
+    voices = [(row["program"], bounds) for bounds in ranges]
+    if bass is not row:
+        voices[0] = (bass["program"], (bass["lowest"], bass["middle"], bass["highest"]))
+    return voices
 
 
 def room(wishes: Wishes, program: int, tokenizer: Tokenizer) -> tuple[int, int] | None:

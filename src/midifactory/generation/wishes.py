@@ -111,7 +111,7 @@ def bind_controls(wishes: Wishes, asked: Mapping[str, Any], tokenizer: Tokenizer
         programs=programs,
         polyphony=asked["polyphony"],
         rhythm_grid=asked["rhythm_grid"],
-        harmony=tuple(parse_chords(asked["harmony"])) if asked["harmony"] else (),
+        harmony=parse_chords(asked["harmony"], wishes.key) if asked["harmony"] else (),
         harmony_strength=float(asked["harmony_strength"]),
         density=asked["density"],
         repetition_penalty=float(asked["repetition_penalty"]),
