@@ -11,6 +11,7 @@ all seconds are of CPU time, so that other work beside it does not count.
 
 import argparse
 import json
+import resource
 import statistics
 import sys
 import tempfile
@@ -93,15 +94,20 @@ def main() -> int:
         start = time.process_time()
         build_index(folder, decoded())
         total = time.process_time() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB, of the whole process
         size = sum(path.stat().st_size for path in folder.iterdir())
         start = time.process_time()
         originality = Originality([OriginalityIndex(folder)])
         opening = time.process_time() - start
         notes = len(np.load(folder / "notes.npy", mmap_mode="r"))
-        print("| corpus | pieces | notes | s to build | of it decoding | MB on disk | bytes a note | s to open |")
-        print("|---|---|---|---|---|---|---|---|")
+        print(
+            "| corpus | pieces | notes | s to build | of it decoding | GB of memory | MB on disk | bytes a note | "
+            "s to open |"
+        )
+        print("|---|---|---|---|---|---|---|---|---|")
         print(
             f"| {corpus['name']} | {len(indexed):,} | {notes:,} | {total:.1f} | {seconds['decode']:.1f} | "
+            f"{peak / 2**20:.2f} | "
             f"{size / 1e6:.1f} | {size / notes:.1f} | {opening:.3f} |\n",
             flush=True,
         )

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from conftest import DRUMS, make_score
 from midifactory.music.originality import NGRAM, NoteLine, Originality, OriginalityIndex, build_index
+from schemes import DRUMS, make_score
 
 STEPS = (0.25, 0.5, 0.75, 1.0)
 
