@@ -15,6 +15,7 @@ from midifactory.generation.varying import vary
 from midifactory.generation.wishes import bind_range, parse_wishes
 from midifactory.models.transformer import Transformer
 from midifactory.music.harmony import chords_of_beats
+from midifactory.music.joining import bar_lines
 from midifactory.music.score import note_arrays
 from midifactory.tokens.tokenizer import Tokenizer
 from schemes import learnt, tokenizer_of
@@ -161,3 +162,17 @@ def test_bars_without_notes_are_refused(untrained):
     score = song(bars=1)
     with pytest.raises(UserError, match="no note stands in the bars"):
         varied(untrained, score, "rhythm", begin=2 * BAR, end=3 * BAR)
+
+
+@pytest.mark.parametrize(("metre", "bar"), [((2, 2), 1920), ((3, 4), 1440), ((7, 16), 840)])
+def test_other_metres_and_those_that_the_tokens_do_not_know(untrained, metre, bar):
+    score = song()
+    score.time_signatures[0] = TimeSignature(0, *metre)
+    end = int(bar_lines(score)[-1])
+    (variation,) = varied(untrained_for(untrained.tokenizer), score, "rhythm", begin=2 * bar, end=end)
+    expected = as_told(score, untrained.tokenizer)
+    assert played(variation.piece.score, 2 * bar, end) == played(expected, 2 * bar, end)
+    (variation,) = varied(untrained_for(untrained.tokenizer), score, "harmony", begin=2 * bar, end=end)
+    before = note_arrays(variation.piece.score)["onset"]
+    assert ((before >= 2 * bar) & (before < end)).any()
+    assert variation.piece.score.time_signatures == score.time_signatures
