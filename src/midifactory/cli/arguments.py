@@ -31,6 +31,9 @@ FREE_TEXT_KEYS = (
     "attribute_without",
     "name",
     "output",
+    "port",
+    "input",
+    "file",
 )
 # These mean the same wherever they stand (`generate.chords`); `name` does not (`logger.name`).
 _FREE_AT_ANY_DEPTH = ("prompt", "checkpoint", "replay", "chords", "harmony", "key")
@@ -47,8 +50,8 @@ _KEY_OF_SUFFIX = {
     ".json": "replay",
     ".ckpt": "checkpoint",
 }
-_TAKES_FILE = ("generate", "attention", "interpolate", "vary", "continue", "orchestrate")
-_COMPOSES = ("generate", "continue")
+_TAKES_FILE = ("generate", "attention", "interpolate", "vary", "continue", "orchestrate", "live")
+_COMPOSES = ("generate", "continue", "live")
 # Where a command takes several MIDI files, their keys in the order in which they stand.
 _MIDI_KEYS = {"interpolate": ("start", "end")}
 _TAKES_CONDITION_NAMES = ("train", "prepare", "profile")

@@ -13,6 +13,7 @@ COMMANDS = {
     "train": ("train", "learn a model from a folder of MIDI files"),
     "generate": ("generate", "compose new music with a trained model"),
     "styles": ("styles", "list the styles of generate, a line each"),
+    "live": ("live", "play without an end, to a MIDI port or a file; answer a player"),
     "prepare": ("prepare", "split, tokenize and segment a corpus, once for many trainings"),
     "analyze": ("analyze", "describe a corpus in numbers and pictures"),
     "all": ("everything", "analyze, prepare, train and generate, in this order"),

@@ -267,7 +267,7 @@ def _guides(
             FreeGuide(tokenizer, hear, opening.prompt, length, bias, opening.bars_before, opening.seconds_before)
             for _ in range(samples)
         ]
-    walk = walk_maker(tokenizer, _controls(opening, wishes))()
+    walk = walk_maker(tokenizer, bound_controls(opening, wishes))()
     if wishes.tempo_bpm is not None:
         walk.set_tempo(wishes.tempo_bpm)
     copies = copies.copy() if copies is not None else None
@@ -295,7 +295,7 @@ def _guides(
     ]
 
 
-def _controls(opening: Opening, wishes: Wishes) -> Controls:
+def bound_controls(opening: Opening, wishes: Wishes) -> Controls:
     """The opening's controls, with the caller's. Raises UserError where the two contradict each other."""
     controls, programs, polyphony = opening.controls, wishes.programs, wishes.polyphony
     if controls.programs is not None and programs is not None and programs != controls.programs:

@@ -130,6 +130,11 @@ class GridWalk:
         """The first step at or after so many seconds."""
         return math.ceil(seconds * self._bpm * STEPS_PER_BEAT / 60.0)
 
+    @property
+    def settled_tick(self) -> int:
+        """The step before which no further note will begin: a note that is held is still to be finished."""
+        return min([self.tick, *(since for pitch, since in self._held if pitch >= 0)])
+
     def copy(self) -> "GridWalk":
         """The same row, to go another way."""
         other = copy.copy(self)

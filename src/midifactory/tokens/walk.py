@@ -118,6 +118,20 @@ class Walk:
         settled = self.context == "TimeSig" if "TimeSig" in self.grammar.of_type and self.bar_id is not None else True
         return settled and self.place.tick == self.place.bar_tick
 
+    @property
+    def settled_tick(self) -> int:
+        """The tick before which no further note will begin."""
+        begun = [onset for held in self._held.values() for onset, _ in held]
+        return min([self.place.tick + min(0, self.grammar.shifts[0]), *begun])
+
+    def under(self, bounds: Bounds) -> "Walk":
+        """The same row, to go on under other bounds of its grammar."""
+        other = self.copy()
+        free = np.maximum(self._free_from, bounds.free_from)
+        other._free_from = np.where(self.bounds.free_from == 0, free, bounds.free_from)
+        other.bounds = bounds
+        return other
+
     def copy(self) -> "Walk":
         """The same row, to go another way."""
         other = copy.copy(self)

@@ -27,9 +27,9 @@ class Walker(Protocol):
 
     bar: the open bar, -1 before any; tick, bar_tick, bar_ticks: where the next note would stand, where its bar begins,
     how long that is. at_downbeat: whether notes may begin at the very start of the open bar. between_notes: whether the
-    row could end here without an unfinished note. opened_bar: whether the id taken last began a bar. bar_id: the id
-    that opens a bar, None where there is none. finished: the whole notes, which the reader may empty; notes: how many
-    there were.
+    row could end here without an unfinished note. settled_tick: no further note begins before it. opened_bar: whether
+    the id taken last began a bar. bar_id: the id that opens a bar, None where there is none. finished: the whole notes,
+    which the reader may empty; notes: how many there were.
 
     allowed: (V,) bool of the lawful next ids, never all False, not to be written to. step: move over an id. after: the
     bar and tick to which an id leads. sounds: whether a pitch does. follows: whether an id may by its type alone.
@@ -63,6 +63,8 @@ class Walker(Protocol):
     def at_downbeat(self) -> bool: ...
     @property
     def between_notes(self) -> bool: ...
+    @property
+    def settled_tick(self) -> int: ...
     def allowed(self) -> np.ndarray: ...
     def step(self, id_: int) -> None: ...
     def after(self, id_: int) -> tuple[int, int]: ...
