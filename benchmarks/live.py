@@ -3,7 +3,7 @@
 The clock runs on while tokens are taken, in the same thread as notes are handed out, which is the harder case: the
 command decodes beside. Where nothing is to be done it jumps ahead. Prints JSON, and memory for every so many minutes.
 
-    python benchmarks/live.py outputs/train/RUN [--minutes 10] [--turns] [--trace] [midifactory live's own key=value ...]
+    python benchmarks/live.py outputs/train/RUN [--minutes 10] [--turns] [--trace] [key=value of midifactory live ...]
 """
 
 import argparse

@@ -33,14 +33,15 @@ SHORTER = {
     "attention": ("bars=1",),
     "continue": ("bars=1", "audio=false", "piano_roll=false"),
     "orchestrate": ("audio=false", "piano_roll=false"),
+    "live": ("minutes=0.05",),
 }
 # What a command leaves at least.
 KINDS = {
     "attention": ".html", "interpolate": ".mid", "vary": ".mid", "continue": ".mid", "orchestrate": ".mid",
-    "train": ".ckpt", "generate": ".mid", "prepare": ".json", "analyze": ".png", "all": ".mid",
+    "train": ".ckpt", "generate": ".mid", "prepare": ".json", "analyze": ".png", "all": ".mid", "live": ".mid",
 }  # fmt: skip
 # What the README asks is asked here too, in a smaller amount.
-LESS = {"bars": "2", "seconds": "3", "num_samples": "2", "steps": "3", "search.n_trials": "2"}
+LESS = {"bars": "2", "seconds": "3", "num_samples": "2", "steps": "3", "search.n_trials": "2", "minutes": "0.05"}
 # Of a grid's combinations, two.
 FEWER = {"learning_rate": ("optimizer.lr=1e-3,1e-2", "schedule.warmup_steps=1")}
 

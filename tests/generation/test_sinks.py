@@ -187,6 +187,6 @@ def test_no_file_is_overwritten_and_none_is_left_where_nothing_was_played(tmp_pa
     FileSink(tmp_path / "none.mid").close(drain=True)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "jam.mid").write_bytes(b"a song")
-    with pytest.raises(UserError, match="jam.mid is there already"):
+    with pytest.raises(UserError, match=r"jam\.mid is there already"):
         FileSink(tmp_path / "jam.mid")
     assert (tmp_path / "jam.mid").read_bytes() == b"a song"

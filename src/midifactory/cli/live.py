@@ -1,4 +1,4 @@
-"""`midifactory live`: music without an end, to a MIDI port and a file, turned while it plays, or answers to a player."""
+"""`midifactory live`: music without an end, to a MIDI port and a file, turned as it plays, or answering a player."""
 
 import math
 import os
@@ -206,8 +206,8 @@ def _close(sinks: Sequence[Sink], drain: bool) -> None:
 
 
 def _announce(config: DictConfig, path: Path) -> None:
-    print(f"{'listening to' if config.input else 'playing'} {config.input or ''}", end="")
-    print(f" by {config.port}" if config.port else "", f"into {path.resolve()}")
+    doing = f"listening to {config.input}, answering" if config.input else "playing"
+    print(doing, *([f"by {config.port}"] if config.port else []), f"into {path.resolve()}")
     if not config.port:
         print("no port: nothing is heard; port=fluidsynth plays through the loudspeakers, --ports lists the others")
     print("type tempo 140, temperature 1.1, density 4, instruments NAME,NAME or quit; help lists all", flush=True)
