@@ -77,13 +77,14 @@ class Report:
         """In one line."""
         if not self.notes:
             return "no note was played"
-        late = f"{self.late} of them late" if self.late else "none of them late"
-        margin = f"each handed out {1000 * self.least_margin_seconds:.0f} ms before its time or earlier"
+        first, least = 1000 * self.first_note_seconds, 1000 * self.least_margin_seconds
+        late, margin = "none of them late", f"each handed out at least {least:.0f} ms before its time"
+        if self.late:
+            late, margin = f"{self.late} of them late", f"the latest by {-least:.0f} ms: raise lookahead_ms"
         waits = "the music never waited for the model"
         if self.waits:
             waits = f"the music waited {self.waits} times for the model, {self.waited_seconds:.1f} s altogether"
-        first = f"the first after {1000 * self.first_note_seconds:.0f} ms"
-        return f"{self.notes} notes, {late}, {first}; {margin if not self.late else 'see lookahead_ms'}; {waits}"
+        return f"{self.notes} notes, {late}, the first after {first:.0f} ms; {margin}; {waits}"
 
 
 class Live:
