@@ -156,9 +156,8 @@ class Endless:
             walk.set_tempo(manner.wishes.tempo_bpm)
         self._ids, self._places = list[int](), list[int]()
         for token in opening.prompt:
-            bar = walk.bar
             walk.step(token)
-            self._took(token, walk.bar != bar)
+            self._took(token, walk.opened_bar)
         walk.not_before = opening.not_before
         prompted = opening.bars_before > 0
         quarter = walk.ticks_per_quarter
