@@ -13,9 +13,9 @@ import os
 import sys
 import time
 import tracemalloc
+from array import array
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from hydra import compose, initialize_config_dir
@@ -24,7 +24,6 @@ from midifactory.cli import hydra_app  # noqa: F401 - registers the resolver tha
 from midifactory.cli.arguments import to_overrides
 from midifactory.cli.generate import read_settings
 from midifactory.cli.live import Band
-from midifactory.generation.live import Live
 from midifactory.paths import conf_dir
 from midifactory.training.checkpoint import load_trained
 
@@ -45,16 +44,6 @@ class SkippingClock:
     def sleep(self, seconds: float) -> None:
         """Jump ahead."""
         self.skipped += seconds
-
-
-class Watched(Live):
-    """A Live that keeps the margin of each note."""
-
-    margins: list[float]
-
-    def _count(self, note: Any) -> None:
-        self.margins.append(note.at_seconds - self._clock.monotonic())
-        super()._count(note)
 
 
 def resident_megabytes() -> float:
@@ -87,14 +76,13 @@ def main() -> None:
     clock, loaded = SkippingClock(elapsed), elapsed()
     band = Band(trained, settings, config, None, clock, in_background=False)
     live = band.live
-    live.__class__ = Watched
-    live.margins = margins = []
     made = elapsed() - loaded
     if given.trace:
         tracemalloc.start()
     began, turned, looked = clock.monotonic(), 0, -given.every
-    from_start, memory = None, list[list[float]]()
+    from_start, memory, margins = None, list[list[float]](), array("d")
     for note in live.notes(given.minutes * 60):
+        margins.append(note.at_seconds - clock.monotonic())
         if from_start is None:
             from_start = since_process_start()
         played = note.at_seconds - began
