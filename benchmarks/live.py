@@ -23,7 +23,7 @@ from hydra import compose, initialize_config_dir
 from midifactory.cli import hydra_app  # noqa: F401 - registers the resolver that the configs name
 from midifactory.cli.arguments import to_overrides
 from midifactory.cli.generate import read_settings
-from midifactory.cli.live import Band
+from midifactory.cli.live import Band, keep_memory_flat
 from midifactory.paths import conf_dir
 from midifactory.training.checkpoint import load_trained
 
@@ -71,6 +71,7 @@ def main() -> None:
         asked = to_overrides("live", [f"checkpoint={given.run}", "device=cpu", *overrides])
         config = compose("live", [*asked, f"run_dir={given.run}"])
     settings = read_settings(config)
+    keep_memory_flat()
     trained = load_trained(settings["checkpoint"], "cpu")
     elapsed = time.process_time if given.cpu else time.perf_counter
     clock, loaded = SkippingClock(elapsed), elapsed()
@@ -84,7 +85,7 @@ def main() -> None:
     for note in live.notes(given.minutes * 60):
         margins.append(note.at_seconds - clock.monotonic())
         if from_start is None:
-            from_start = since_process_start()
+            from_start = since_process_start() + config.lookahead_ms / 1000
         played = note.at_seconds - began
         if given.turns and played > _TURN_SECONDS * (turned + 1):
             turned += 1

@@ -10,7 +10,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -170,7 +170,7 @@ class Live:
 
     # --- handing out ---
 
-    def notes(self, seconds: float | None = None) -> Iterator[LiveNote]:
+    def notes(self, seconds: float | None = None) -> Generator[LiveNote, None, None]:
         """The notes, each so long before its time as is looked ahead, by onset; waits on the clock in between.
 
         Ends after `seconds` of music, by `stop`, or with the music where nobody is listened to. What fails while
