@@ -44,7 +44,7 @@ class Desk:
         self._wish, self._live, self._go_on = wish, live, go_on
 
     def type(self, line: str) -> str:
-        """Do what a line says; returns what to answer. Raises UserError, all left as it was, where it cannot be done."""
+        """Do what a line says; returns what to answer. Raises UserError, changing nothing, where it cannot be done."""
         name, _, value = line.strip().partition(" ")
         name, value = name.lower(), value.strip().lstrip("=").strip()
         if name not in COMMANDS:
