@@ -8,16 +8,22 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from midifactory.cli import hydra_app
-from midifactory.cli.building import default_device
 from midifactory.cli.desk import Desk
-from midifactory.cli.generate import asked_conditions, build_style, check_numbers, read_prompt, read_settings
+from midifactory.cli.generate import (
+    asked_conditions,
+    build_style,
+    check_numbers,
+    load_checkpoint,
+    read_prompt,
+    read_sampling,
+    read_settings,
+)
 from midifactory.cli.ports import describe_ports, open_input, open_output
 from midifactory.errors import UserError
 from midifactory.generation.endless import Endless, Manner
@@ -28,14 +34,13 @@ from midifactory.generation.sampling import Sampling
 from midifactory.generation.sinks import FileSink, PortSink, Sink
 from midifactory.generation.styles import Opening, program_row
 from midifactory.generation.wishes import Wishes, bind_controls, bind_range, parse_metre, parse_wishes
-from midifactory.models.quantise import quantise
 from midifactory.tokens.grid import VoiceGrid
-from midifactory.training.checkpoint import Trained, load_trained
+from midifactory.training.checkpoint import Trained
 from midifactory.training.notes import holds_notes
 
 # What makes finished pieces out of a stream, with what leaves it as it is.
 _OF_PIECES: dict[str, Any] = {
-    **dict.fromkeys(("replay", "bars", "seconds", "tokens", "at_once")),
+    **dict.fromkeys(("replay", "bars", "seconds", "tokens", "at_once", "max_copy_beats")),
     **{"num_samples": 1, "best_of": 1, "grammar": True},
 }
 _MMAP_THRESHOLD, _LARGE_BYTES = -3, 1 << 18  # mallopt's number for it
@@ -110,10 +115,7 @@ class Band:
         conditions = asked_conditions(trained, settings)
         labels = conditions.labels[0] if conditions is not None and conditions.labels is not None else None
         self.wishes = self._wish(settings)
-        self.sampling = Sampling(
-            settings["temperature"], settings["top_k"], settings["top_p"], settings["min_p"], settings["typical_p"],
-            settings["temperature_per_type"] or None,
-        )  # fmt: skip
+        self.sampling = read_sampling(settings)
         self._endless = Endless(
             trained, settings["key_strength"], settings["seed"], settings["window"], labels, settings["guidance"]
         )
@@ -212,8 +214,9 @@ def _load(settings: dict[str, Any]) -> Trained:
     checkpoint = settings["checkpoint"]
     if holds_notes(checkpoint):
         raise UserError(f"checkpoint={checkpoint}: this model is of note features; live needs one of tokens")
-    trained = load_trained(checkpoint, default_device(settings["device"], "device"))
-    return replace(trained, model=quantise(trained.model)) if settings["int8"] else trained
+    trained = load_checkpoint(settings, None)
+    assert isinstance(trained, Trained)
+    return trained
 
 
 def _close(sinks: Sequence[Sink], drain: bool) -> None:

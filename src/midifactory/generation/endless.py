@@ -14,8 +14,9 @@ from torch import Tensor
 
 from midifactory.errors import UserError
 from midifactory.generation.engine import Engine, Row
-from midifactory.generation.guide import Length, MusicGuide
+from midifactory.generation.guide import Length, MusicGuide, Wish
 from midifactory.generation.pieces import TrainedModel, bound_controls, temperatures
+from midifactory.generation.presence import wish_of_row
 from midifactory.generation.sampling import Sampling
 from midifactory.generation.steering import Steering
 from midifactory.generation.styles import Opening
@@ -61,7 +62,7 @@ class Manner:
     sampling: Sampling
     controls: Controls
     bounds: Bounds | None
-    wish: Steering | None
+    wish: Wish | None
     temperatures: Tensor | None
 
 
@@ -137,7 +138,8 @@ class Endless:
             bounds = Bounds(self._grammar, controls)
         elif isinstance(walk := walk_maker(tokenizer, controls)(), Walk):
             self._grammar, bounds = walk.grammar, walk.bounds
-        wish = Steering.of(tokenizer, wishes, self._key_strength)
+        steering = Steering.of(tokenizer, wishes, self._key_strength)
+        wish = wish_of_row(steering, tokenizer, wishes.programs, (opening or self._opening).wish)
         return Manner(wishes, sampling, controls, bounds, wish, temperatures(tokenizer, sampling))
 
     def begin(self, opening: Opening, manner: Manner, bars: int | None = None, begin_beats: float = 0.0) -> list[Sung]:
@@ -225,8 +227,9 @@ class Endless:
         # Nothing may lawfully come after a dead end: the piece is over, and another one begins where it ended.
         walk = self._walk
         end = self._beats(walk.bar_tick + walk.bar_ticks)
-        opening = Opening([self.tokenizer.bos_id], self._opening.controls, downbeats=self._opening.downbeats)
-        return self.begin(opening, self._fresh(self._next or self._manner), begin_beats=end)
+        opening = replace(self._opening, prompt=[self.tokenizer.bos_id], closing=[], bars_before=0, not_before=0)
+        asked = self._next or self._manner
+        return self.begin(opening, self.manner(asked.wishes, asked.sampling, opening), begin_beats=end)
 
     def _open_bar(self) -> None:
         self.bar += 1
@@ -302,8 +305,3 @@ class Endless:
         ]
         walk.finished.clear()
         return notes
-
-    @staticmethod
-    def _fresh(manner: Manner) -> Manner:
-        """The same, its count of notes begun anew."""
-        return replace(manner, wish=replace(manner.wish) if manner.wish is not None else None)
