@@ -34,6 +34,7 @@ from midifactory.generation.sampling import Sampling
 from midifactory.generation.sinks import FileSink, PortSink, Sink
 from midifactory.generation.styles import Opening, program_row
 from midifactory.generation.wishes import Wishes, bind_controls, bind_range, parse_metre, parse_wishes
+from midifactory.music.instruments import DRUMS
 from midifactory.tokens.grid import VoiceGrid
 from midifactory.training.checkpoint import Trained
 from midifactory.training.notes import holds_notes
@@ -160,15 +161,20 @@ class Band:
             self.live.turn(self._endless.manner(wishes, sampling))
         self.wishes, self.sampling = wishes, sampling
 
-    def _respond(self, phrase: Phrase, tempo_bpm: float) -> tuple[Opening, Manner]:
-        """How the answer to a phrase begins: with the phrase as its prompt."""
-        wishes, profile = self.wishes, self.trained.profile
-        program = wishes.programs[0] if wishes.programs else program_row(profile, None, highest=True)["program"]
-        metre = wishes.metre or profile["metre"]
-        score = phrase_score(phrase, tempo_bpm, parse_metre(metre), program)
-        opening = prompt_opening(score, self.trained.tokenizer, None, None, wishes)
-        print(f"  heard {len(phrase)} notes")
-        return opening, self._endless.manner(wishes, self.sampling, opening)
+    def _respond(self, phrase: Phrase, tempo_bpm: float) -> tuple[Opening, Manner] | None:
+        """How the answer to a phrase begins: with the phrase as its prompt; None where it cannot be one."""
+        wishes = self.wishes
+        print(f"heard {len(phrase)} notes", flush=True)
+        try:
+            drums_alone = wishes.programs == (DRUMS,)
+            program = DRUMS if drums_alone else program_row(wishes, None, highest=True)["program"]
+            metre = wishes.metre or wishes.profile["metre"]
+            score = phrase_score(phrase, tempo_bpm, parse_metre(metre), program)
+            opening = prompt_opening(score, self.trained.tokenizer, None, None, wishes)
+            return opening, self._endless.manner(wishes, self.sampling, opening)
+        except UserError as error:
+            print(f"no answer: {error}", flush=True)
+            return None
 
 
 def keep_memory_flat() -> None:

@@ -99,13 +99,13 @@ class Live:
         tempo_bpm: float | None = None,
         in_background: bool = True,
         listener: Listener | None = None,
-        respond: Callable[[Phrase, float], tuple[Opening, Manner]] | None = None,
+        respond: Callable[[Phrase, float], tuple[Opening, Manner] | None] | None = None,
         answer_bars: int = 4,
     ):
         """tempo_bpm: None for the model's own. in_background: decode in a thread of its own, else between two notes.
 
         listener: whose phrases are answered, each with `answer_bars` bars that begin as `respond` says of the phrase
-        and the tempo in which it is heard. Raises UserError for times that are not above 0.
+        and the tempo in which it is heard (None: no answer). Raises UserError for times that are not above 0.
         """
         for name, value in (("lookahead_ms", lookahead_seconds * 1000), ("ahead_seconds", ahead_seconds)):
             if not 0 < value < math.inf:
@@ -361,7 +361,10 @@ class Live:
         if phrase is None:
             return
         self._asked_at = now
-        opening, manner = self._respond(phrase, self._bpm)
+        answer = self._respond(phrase, self._bpm)
+        if answer is None:
+            return
+        opening, manner = answer
         with self._decoding, self._lock:
             begin_beats = 0.0 if self._anchor is None else math.ceil(max(self._beat_at(now + self._lookahead), 0.0))
             self._anchor, self._next = None, None
