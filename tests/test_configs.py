@@ -30,7 +30,7 @@ from midifactory.training.checkpoint_folder import read_checkpoint
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     *("train", "generate", "prepare", "analyze", "all", "attention", "interpolate", "vary", "profile", "continue"),
-    *("orchestrate", "live"),
+    *("orchestrate", "live", "obedience"),
 )
 NOT_COMMANDS = {"composing"}
 GROUPS_OF_TRAIN = (

@@ -34,10 +34,12 @@ SHORTER = {
     "continue": ("bars=1", "audio=false", "piano_roll=false"),
     "orchestrate": ("audio=false", "piano_roll=false"),
     "live": ("minutes=0.05",),
+    "obedience": ("samples=2", "bars=1"),
 }
 # What a command leaves at least.
 KINDS = {
-    "attention": ".html", "interpolate": ".mid", "vary": ".mid", "continue": ".mid", "orchestrate": ".mid",
+    "attention": ".html", "obedience": ".png",
+    "interpolate": ".mid", "vary": ".mid", "continue": ".mid", "orchestrate": ".mid",
     "train": ".ckpt", "generate": ".mid", "prepare": ".json", "analyze": ".png", "all": ".mid", "live": ".mid",
 }  # fmt: skip
 # What the README asks is asked here too, in a smaller amount.

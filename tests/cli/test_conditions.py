@@ -81,8 +81,8 @@ def test_the_music_obeys_each_label_and_both(trained, tmp_path, mode):
     assert share_high(generated(folder, "conditions.folder=low", *several)) < 0.2
     assert share_high(generated(folder, "conditions.folder=high", *several)) > 0.8
     assert notes_per_bar(generated(folder, "conditions.density=low", *several)) < 3
-    assert notes_per_bar(generated(folder, "conditions.density=4", *several)) > 4
-    both = generated(folder, "conditions.folder=high", "conditions.density=4.0", *several)
+    assert notes_per_bar(generated(folder, "conditions.density=2", *several)) > 4
+    both = generated(folder, "conditions.folder=high", "conditions.density=2.0", *several)
     assert share_high(both) > 0.8
     assert notes_per_bar(both) > 4
 
@@ -101,7 +101,7 @@ def test_a_replay_keeps_what_was_asked(trained):
 def test_training_says_what_was_told_what_it_is_worth_and_what_may_be_asked(trained):
     folder, done = trained
     assert "condition folder: 2 values (" in done.out
-    offered = ["conditions.folder: ", "conditions.density: a number from 1 to 4, or low (1), "]
+    offered = ["conditions.folder: ", "conditions.density: a number from 0.5 to 2, or low (0.5), "]
     assert all(line in done.out.partition("generation may be asked for:")[2] for line in offered)
     (run,) = (folder / "outputs" / "train").iterdir()
     result = json.loads((run / "result.json").read_text())
@@ -126,7 +126,7 @@ def test_a_generation_without_any_says_what_may_be_asked(trained):
     [
         (["conditions.style=low"], ["conditions.style", "trained with folder, density"]),
         (["conditions.folder=lowest"], ["conditions.folder=lowest", "knows", "nearest: low"]),
-        (["conditions.density=9"], ["conditions.density=9", "from 1 to 4"]),
+        (["conditions.density=9"], ["conditions.density=9", "from 0.5 to 2", "notes a beat"]),
         (["conditions.folder=it's, (a) #[b]=c"], ["conditions.folder=it's, (a) #[b]=c", "nearest"]),
         (["guidance=2"], ["guidance=2", "nothing to follow", "conditions.NAME=VALUE"]),
         (["conditions.folder=null", "guidance=2"], ["nothing to follow"]),
@@ -158,7 +158,8 @@ def test_a_model_that_was_told_nothing(in_studio):
         (["conditions=[folder]", "condition_dropout=1"], ["condition_dropout=1", "below 1"]),
         (["conditions=[folder]", "data.condition_bins=1"], ["data.condition_bins=1", "at least 2"]),
         (["conditions=[folder]", "model.condition_mode=loud"], ["condition_mode=loud", "added or prefix"]),
-        (["conditions=[density]", "data.augment.tempo_share=0.1"], ["tempo_share=0.1", "density"]),
+        (["conditions=[seconds]", "data.augment.tempo_share=0.1"], ["tempo_share=0.1", "seconds"]),
+        (["conditions=[densty]"], ["have no densty", "nearest: density"]),
         (["conditions=[folder]", "tokenizer=notes"], ["conditions", "note"]),
     ],
 )

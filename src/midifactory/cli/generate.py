@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from midifactory import files
 from midifactory.cli import hydra_app
+from midifactory.cli.attributes import take_words, tell_numbers
 from midifactory.cli.building import default_device, plain
 from midifactory.cli.originality import find_originality, require_originality
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
@@ -119,6 +120,8 @@ def load_checkpoint(settings: dict[str, Any], replay: str | None) -> Trained | T
             f"{trained.sha256[:12]}, not {settings['checkpoint_sha256'][:12]}); put the old one back"
         )
     settings["checkpoint_sha256"] = trained.sha256
+    if not replay and isinstance(trained, Trained):
+        tell_numbers(settings, trained)
     if settings["int8"] and isinstance(trained, Trained):
         trained = replace(trained, model=quantise(trained.model))
     return trained
@@ -219,6 +222,7 @@ def read_settings(config: DictConfig) -> dict[str, Any]:
     """All that decides the notes, as plain values, the defaults filled in."""
     values = plain(config)
     settings = {key: values[key] for key in _SETTINGS}
+    take_words(settings, values)
     checkpoint = checkpoint_in(config.checkpoint) if config.checkpoint else newest_checkpoint()
     settings["checkpoint"] = str(checkpoint.resolve())
     if settings["bars"] is None and settings["seconds"] is None and settings["tokens"] is None:
@@ -281,11 +285,11 @@ def asked_conditions(trained: Trained, settings: dict[str, Any]) -> Conditions |
     if trained.conditions is None:
         if asked:
             raise UserError(
-                f"conditions.{min(asked)}: this model was trained without conditions; leave it out, or train one with "
-                f"conditions=[{','.join(asked)}]"
+                f"conditions.{min(asked)}: this model was trained without conditions; leave it out, or train one: "
+                f'python train.py "conditions=[{",".join(asked)}]"'
             )
         return None
-    if not asked:
+    if not set(asked) - {"bars"}:  # a length that is not typed is told, too
         print("this model may be asked for:", *trained.conditions.describe(), sep="\n  ")
     labels = torch.from_numpy(trained.conditions.encode_wish(asked))  # (C,)
     return Conditions(labels.repeat(settings["num_samples"], 1))

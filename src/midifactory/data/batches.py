@@ -6,7 +6,7 @@ Legend: B rows, T tokens, C conditions.
 import atexit
 import signal
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from midifactory.data.attributes import SegmentConditions
 from midifactory.data.segments import Segment, SegmentTable
 from midifactory.errors import UserError
 from midifactory.tokens.augment import Augmenter
@@ -33,8 +34,8 @@ class SegmentDataset(Dataset[Row]):
     """Segments read from a token store's memory map when they are asked for.
 
     augmenter: changes base ids before they are merged (training only); what it draws depends on `seed`, the epoch
-    and the segment alone. tokenizer: merges base ids where it has learnt to (byte-pair encoding). conditions: each
-    piece's, (C,) int64, which all of its segments share.
+    and the segment alone. tokenizer: merges base ids where it has learnt to (byte-pair encoding). conditions: what a
+    model is told of each segment.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class SegmentDataset(Dataset[Row]):
         tokenizer: Tokenizer | None = None,
         augmenter: Augmenter | None = None,
         seed: int = 0,
-        conditions: Mapping[str, np.ndarray] | None = None,
+        conditions: SegmentConditions | None = None,
     ):
         self.segments = segments if isinstance(segments, SegmentTable) else SegmentTable(segments)
         offsets = np.array([store.pieces[piece].first for piece in self.segments.pieces], dtype=np.int64)
@@ -53,9 +54,7 @@ class SegmentDataset(Dataset[Row]):
         self._ids = store.all_ids
         self._tokenizer = tokenizer
         self._augmenter, self._seed = augmenter, seed
-        nothing = np.zeros(0, dtype=np.int64)
-        # (P, C), in the order of the table's pieces
-        self._conditions = [conditions[piece] if conditions else nothing for piece in self.segments.pieces]
+        self._conditions = conditions
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickled memory map would become a copy in every worker process.
@@ -72,11 +71,14 @@ class SegmentDataset(Dataset[Row]):
         """The ids of a segment, (T,) int64, its notes, and its conditions. `key` is its index, or epoch and index."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
         ids = self._ids[self._first[index] : self._last[index]].astype(np.int64)
+        moved = None
         if self._augmenter is not None:
-            ids = self._augmenter.apply(ids, np.random.default_rng([self._seed, epoch, index]))
+            moved = self._augmenter.move(ids, np.random.default_rng([self._seed, epoch, index]))
+            ids = moved.ids
         if self._tokenizer is not None:
             ids = self._tokenizer.to_model_ids(ids)
-        return ids, int(self.segments.notes[index]), self._conditions[self.segments.piece[index]]
+        told = self._conditions.of(index, moved) if self._conditions else np.zeros(0, dtype=np.int64)
+        return ids, int(self.segments.notes[index]), told
 
 
 class BatchPlan:

@@ -1,4 +1,4 @@
-"""What each piece is like, as ids that a model is told: labels of its corpus, and columns of the manifest.
+"""What the music is like, as ids that a model is told: labels of its corpus, and attributes of its own notes.
 
 Legend: C conditions.
 """
@@ -8,19 +8,18 @@ import math
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from midifactory.errors import UserError
+from midifactory.music.attributes import NAMES, UNITS, key_name, programs_text
 from midifactory.music.corpora import Corpus
-from midifactory.music.manifest import columns_of
 
 NOT_GIVEN = 0
-_NUMBERS = ("tempo_bpm", "density", "polyphony", "seconds", "bars")
-_LEVELS = {"low": 1 / 6, "medium": 1 / 2, "high": 5 / 6}  # the middles of the lower, middle and upper third
+LEVELS = {"low": 1 / 6, "medium": 1 / 2, "high": 5 / 6}  # the middles of the lower, middle and upper third
 _VALUES_LISTED = 20  # of a label, in an error of one line
 
 
@@ -45,6 +44,8 @@ class Label:
         text = str(value).strip()
         if self.name == "programs":
             text = programs_text(map(int, re.findall(r"-?\d+", text)))
+        elif self.name == "key" and text not in self.values:
+            text = key_name(text) or text
         if text not in self.values:
             alike = [known for known in self.values if known.casefold() == text.casefold()]
             if len(alike) != 1:
@@ -68,7 +69,8 @@ class Label:
 class Number:
     """A condition of ranges: id 1 is below edges[0], id 2 from there to below edges[1], and so on.
 
-    lowest, highest: of the training pieces. levels: the numbers that low, medium and high stand for.
+    lowest, highest: of the training pieces or segments. levels: the numbers that low, medium and high stand for.
+    unit: of an attribute; a checkpoint without one was told other measures, of whole pieces.
     """
 
     name: str
@@ -76,11 +78,16 @@ class Number:
     lowest: float
     highest: float
     levels: tuple[float, ...]
+    unit: str = ""
 
     @property
     def size(self) -> int:
         """Number of ids, NOT_GIVEN included."""
         return len(self.edges) + 2
+
+    def shows(self, value: float) -> bool:
+        """Whether training showed numbers as small and as great as this one."""
+        return self.lowest <= value <= self.highest
 
     def encode(self, value: Any) -> int:
         """The id of a piece's value; NOT_GIVEN for none."""
@@ -89,16 +96,17 @@ class Number:
 
     def encode_wish(self, value: Any) -> int:
         """The id of a number or of low, medium, high. Raises UserError outside of what training showed."""
-        levels = dict(zip(_LEVELS, self.levels, strict=True))
+        levels = dict(zip(LEVELS, self.levels, strict=True))
         number = levels.get(str(value).strip().casefold(), as_number(value))
-        if number is None or not self.lowest <= number <= self.highest:
+        if number is None or not self.shows(number):
             raise UserError(f"conditions.{self.name}={value}: give {self.describe()}")
         return bisect_right(self.edges, number) + 1
 
     def describe(self) -> str:
         """What may be asked."""
-        levels = ", ".join(f"{word} ({level:g})" for word, level in zip(_LEVELS, self.levels, strict=True))
-        return f"a number from {self.lowest:g} to {self.highest:g}, or {levels}"
+        levels = ", ".join(f"{word} ({level:g})" for word, level in zip(LEVELS, self.levels, strict=True))
+        unit = f", in {self.unit}" if self.unit else ""
+        return f"a number from {self.lowest:g} to {self.highest:g}, or {levels}{unit}"
 
     def describe_id(self, number: int) -> str:
         """The range of id `number`; its upper end belongs to the next one."""
@@ -114,46 +122,61 @@ class ConditionCodec:
 
     @classmethod
     def fit(
-        cls, names: Sequence[str], pieces: Sequence[Mapping[str, Any]], bins: int = 8, most_values: int = 100
+        cls,
+        names: Sequence[str],
+        pieces: Sequence[Mapping[str, Any]],
+        bins: int = 8,
+        most_values: int = 100,
+        measured: Mapping[str, Sequence[Any]] | None = None,
     ) -> "ConditionCodec":
-        """The conditions `names` from the values of the training pieces (see `piece_values`).
+        """The conditions `names` from the labels of the training pieces and what their segments `measured`, by name.
 
         Numbers, and labels of nothing but more than `bins` different numbers, become up to `bins` ranges of about as
-        many pieces each; equal edges are one. Other labels keep their `most_values` most frequent values of those that
-        at least two pieces have, since a value of one piece only teaches that piece by heart; pieces with another one
-        count as not given. Raises UserError for a name that is given twice, that no training piece has a value for, or
-        by which no pieces can be told apart.
+        many pieces (or segments) each; equal edges are one. Other labels keep their `most_values` most frequent values
+        of those that at least two have, since a value of one piece only teaches that piece by heart; all others count
+        as not given. Raises UserError for a name that is given twice, that none has a value for, or by which none can
+        be told apart.
         """
-        known = sorted({name for piece in pieces for name, value in piece.items() if value is not None})
-        for place, name in enumerate(names):
-            if name not in known:
-                there = ", ".join(known) or "none"
-                raise UserError(f"conditions={list(names)}: the training pieces have no {name}; they have {there}")
-            if name in names[:place]:
-                raise UserError(f"conditions={list(names)}: {name} is given twice")
-        codec = cls(tuple(_fit_field(name, [piece.get(name) for piece in pieces], bins, most_values) for name in names))
-        for field in codec.fields:
-            found = {field.encode(piece.get(field.name)) for piece in pieces}
-            if len(found) < 2:
+        check_names(names, pieces, [name for name, values in (measured or {}).items() if _any(values)])
+        fields = []
+        for name in names:
+            found, what = _population(name, pieces, measured)
+            unit = UNITS.get(name, "") if what == "segments" else ""
+            field = _fit_field(name, found, bins, most_values, unit)
+            if len({field.encode(value) for value in found}) < 2:
                 only = f"{field.describe_id(1)} in all" if field.size > 1 else "another one in each of"
                 raise UserError(
-                    f"conditions={list(names)}: {field.name} is {only} {len(pieces)} training pieces, "
+                    f"conditions={list(names)}: {name} is {only} {len(found)} training {what}, "
                     "so nothing can be learnt from it; leave it out"
                 )
-        return codec
+            fields.append(field)
+        return cls(tuple(fields))
 
     def grown(
-        self, names: Sequence[str], pieces: Sequence[Mapping[str, Any]], bins: int = 8, most_values: int = 100
+        self,
+        names: Sequence[str],
+        pieces: Sequence[Mapping[str, Any]],
+        bins: int = 8,
+        most_values: int = 100,
+        measured: Mapping[str, Sequence[Any]] | None = None,
     ) -> "ConditionCodec":
         """These conditions with the labels that `pieces` have beside theirs, then those of `names` that are new.
 
-        What labels and numbers are worth keeping is as in `fit`, which raises the same errors for new names.
+        What labels and numbers are worth keeping is as in `fit`, which raises the same errors for new names. Raises
+        UserError for numbers of another measure than that of these.
         """
+        for field in self.fields:
+            unit = UNITS[field.name] if measured and field.name in measured and field.name in UNITS else ""
+            if isinstance(field, Number) and field.unit != unit:
+                now = unit or "the labels of this corpus"
+                raise UserError(
+                    f"init_from: {field.name} was learnt in another measure than {now}; train a new model with it"
+                )
         known = tuple(
-            _grown_field(field, [piece.get(field.name) for piece in pieces], most_values) for field in self.fields
+            _grown_field(field, _population(field.name, pieces, measured)[0], most_values) for field in self.fields
         )
         new = [name for name in names if name not in self.names]
-        return ConditionCodec(known + ConditionCodec.fit(new, pieces, bins, most_values).fields)
+        return ConditionCodec(known + ConditionCodec.fit(new, pieces, bins, most_values, measured).fields)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -172,7 +195,10 @@ class ConditionCodec:
     def encode_wish(self, wish: Mapping[str, Any]) -> np.ndarray:
         """The ids of what a user asks for, (C,) int64; what is left out or None is not given. Raises UserError."""
         if unknown := sorted(set(wish) - set(self.names)):
-            raise UserError(f"conditions.{unknown[0]}: this model was trained with {', '.join(self.names)}")
+            name, known = unknown[0], ",".join(self.names)
+            near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.6)
+            mend = f"did you mean {near[0]}?" if near else f'train one: python train.py "conditions=[{known},{name}]"'
+            raise UserError(f"conditions.{name}: this model was trained with {', '.join(self.names)}; {mend}")
         given = {name: value for name, value in wish.items() if value is not None}
         return np.array(
             [field.encode_wish(given[field.name]) if field.name in given else NOT_GIVEN for field in self.fields],
@@ -197,28 +223,21 @@ class ConditionCodec:
         return cls(tuple(fields))
 
 
-def piece_values(corpus: Corpus) -> dict[str, dict[str, Any]]:
-    """For each piece's id what it may be described by: the labels of its corpus, and what reading its file told.
-
-    tempo_bpm and metre (at the start), density (notes a second), polyphony, seconds, bars, key (an estimate), programs
-    (the set, as `programs_text`); a label of the same name takes their place. None where it does not apply.
-    """
-    columns = {file.id: columns_of(found) for file, found in corpus.entries}
-    values = {}
-    for piece in corpus.pieces:
-        row = columns.get(piece.id, {})
-        described: dict[str, Any] = {name: as_number(row.get(name)) for name in _NUMBERS}
-        described["density"] = as_number(piece.notes / row["seconds"]) if row.get("seconds") else None
-        described["metre"] = row.get("metre") or None
-        described["key"] = row.get("key") if row.get("key") != "unknown" else None
-        described["programs"] = programs_text(row["programs"]) if row.get("programs") else None
-        values[piece.id] = described | {name: text or None for name, text in piece.labels.items()}
-    return values
+def piece_labels(corpus: Corpus) -> dict[str, dict[str, str | None]]:
+    """For each piece's id the labels of its corpus, None where it has no value."""
+    return {piece.id: {name: text or None for name, text in piece.labels.items()} for piece in corpus.pieces}
 
 
-def programs_text(programs: Iterable[int]) -> str:
-    """A set of General MIDI programs, -1 for drums, as one value: [-1,0,33]."""
-    return f"[{','.join(map(str, sorted(set(programs))))}]"
+def check_names(names: Sequence[str], pieces: Sequence[Mapping[str, Any]], measured: Sequence[str] = NAMES) -> None:
+    """Raise UserError for a name that is given twice, or is neither a label of the pieces nor one of `measured`."""
+    known = sorted({*measured, *(name for piece in pieces for name, value in piece.items() if value is not None)})
+    for place, name in enumerate(names):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            there = f"{', '.join(known)} (nearest: {near[0]})" if near else "none"
+            raise UserError(f"conditions={list(names)}: the training pieces have no {name}; they have {there}")
+        if name in names[:place]:
+            raise UserError(f"conditions={list(names)}: {name} is given twice")
 
 
 def as_number(value: Any) -> float | None:
@@ -230,12 +249,25 @@ def as_number(value: Any) -> float | None:
     return float(f"{number:.4g}") if math.isfinite(number) else None
 
 
-def _fit_field(name: str, found: Sequence[Any], bins: int, most_values: int) -> Label | Number:
+def _any(values: Sequence[Any]) -> bool:
+    return any(value is not None for value in values)
+
+
+def _population(
+    name: str, pieces: Sequence[Mapping[str, Any]], measured: Mapping[str, Sequence[Any]] | None
+) -> tuple[Sequence[Any], str]:
+    """All values of a condition, and of what they are."""
+    if measured and name in measured:
+        return measured[name], "segments"
+    return [piece.get(name) for piece in pieces], "pieces"
+
+
+def _fit_field(name: str, found: Sequence[Any], bins: int, most_values: int, unit: str = "") -> Label | Number:
     given = [value for value in found if value is not None]
     numbers = [as_number(value) for value in given]
     real = [number for number in numbers if number is not None]
-    if name in _NUMBERS or (len(real) == len(given) and len(set(real)) > bins):
-        return _fit_number(name, np.array(real), bins)
+    if name in UNITS or (len(real) == len(given) and len(set(real)) > bins):
+        return _fit_number(name, np.array(real), bins, unit)
     return Label(name, _shared_values(given, most_values))
 
 
@@ -256,14 +288,15 @@ def _grown_field(field: Label | Number, found: Sequence[Any], most_values: int) 
     return replace(field, lowest=min([field.lowest, *numbers]), highest=max([field.highest, *numbers]))
 
 
-def _fit_number(name: str, values: np.ndarray, bins: int) -> Number:
+def _fit_number(name: str, values: np.ndarray, bins: int, unit: str) -> Number:
     # Edges are values of pieces, and none is the lowest: no range is without a piece.
     edges = np.unique(np.quantile(values, np.arange(1, bins) / bins, method="inverted_cdf"))
-    levels = np.quantile(values, list(_LEVELS.values()), method="inverted_cdf")
+    levels = np.quantile(values, list(LEVELS.values()), method="inverted_cdf")
     return Number(
         name,
         tuple(edges[edges > values.min()].tolist()),
         float(values.min()),
         float(values.max()),
         tuple(levels.tolist()),
+        unit,
     )

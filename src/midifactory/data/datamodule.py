@@ -13,10 +13,12 @@ import lightning
 import numpy as np
 
 from midifactory import files
+from midifactory.data.attributes import SegmentConditions, measure_segments
 from midifactory.data.batches import BatchPlan, SegmentDataset, SegmentLoader, share_of
-from midifactory.data.conditions import NOT_GIVEN, ConditionCodec, piece_values
+from midifactory.data.conditions import NOT_GIVEN, ConditionCodec, check_names, piece_labels
 from midifactory.data.segments import Segment, SegmentCount, SegmentTable, Unit, count_padding, cut_segments
 from midifactory.errors import UserError
+from midifactory.music import attributes
 from midifactory.music.corpora import SPLITS, Corpus
 from midifactory.music.score import Limits
 from midifactory.tokens.augment import Augmentation, Augmenter
@@ -26,8 +28,12 @@ from midifactory.tokens.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
-# A segment that augmentation has changed is no longer what its piece is described as.
-_CHANGED_BY = {"semitones": ("key",), "tempo_share": ("tempo_bpm", "density", "seconds")}
+# What augmentation changes: a label of the corpus would no longer be true, nor seconds, which no token tells. Measured
+# attributes change with their segment.
+_CHANGED_BY = {"semitones": attributes.TRANSPOSED, "tempo_share": ("tempo_bpm", "seconds")}
+_MOVED = ("mean_pitch", "key", "tempo_bpm")
+# Whole pieces have other extents than the segments that a model was told of.
+_EXTENTS = ("seconds", "bars")
 _VALUES_REPORTED = 8
 
 
@@ -64,17 +70,19 @@ class _Split:
     segments: SegmentTable
     count: SegmentCount
     lengths: np.ndarray
+    told: SegmentConditions | None = None
 
 
 class MidiDataModule(lightning.LightningDataModule):
     """Tokenised, segmented data for any sequence model.
 
     `batch_size` counts segments; `max_tokens` is the model's context, longer segments are divided. `augment` changes
-    training segments on the fly. `conditions` names what the model is told of each piece (see ConditionCodec.fit for
-    it and its two limits). `prepare_data` does the slow work once, `setup` opens the result; `tokenizer` is
-    then the one that the model's ids are of, merges learnt where it was asked to, and `condition_codec` what the ids
-    of the conditions are of, None without any. Raises UserError where a split has no segment, and for conditions that
-    the corpus does not have or augmentation changes.
+    training segments on the fly. `conditions` names what the model is told of each segment: labels of its piece, and
+    attributes of its own notes (music/attributes.py; see ConditionCodec.fit for the two limits). `prepare_data` does
+    the slow work once, `setup` opens the result; `tokenizer` is then the one that the model's ids are of, merges learnt
+    where it was asked to, and `condition_codec` what the ids of the conditions are of, None without any. Raises
+    UserError where a split has no segment, and for conditions that the corpus does not have or augmentation makes
+    untrue.
     """
 
     def __init__(
@@ -121,13 +129,6 @@ class MidiDataModule(lightning.LightningDataModule):
         self.condition_names = tuple(conditions)
         self.condition_bins, self.condition_values = condition_bins, condition_values
         self.known_conditions = known_conditions or ConditionCodec(())
-        told = {*self.condition_names, *self.known_conditions.names}
-        for setting, changed in _CHANGED_BY.items():
-            if augment is not None and getattr(augment, setting) and (lost := {*changed} & told):
-                raise UserError(
-                    f"data.augment.{setting}={getattr(augment, setting)} changes the {sorted(lost)[0]} that "
-                    f"conditions={sorted(told)} would tell; leave one of the two out"
-                )
         self.condition_codec: ConditionCodec | None = None
         self.conditions: dict[str, np.ndarray] = {}
         self.loader_workers, self.progress = loader_workers, progress
@@ -152,13 +153,8 @@ class MidiDataModule(lightning.LightningDataModule):
         if self._store is not None:
             return
         self._corpus = self.source.collect(self.progress)
-        if self.condition_names or self.known_conditions.fields:  # before the tokens: a wrong name is told at once
-            values = piece_values(self._corpus)
-            training = [values[piece.id] for piece in self._corpus.of("train")]
-            self.condition_codec = self.known_conditions.grown(
-                self.condition_names, training, self.condition_bins, self.condition_values
-            )
-            self.conditions = {piece: self.condition_codec.encode(found) for piece, found in values.items()}
+        if self._told:
+            self._check_conditions()  # before the tokens: a wrong name is told at once
         self._store = build_store(
             [(piece.id, piece.path) for piece in self._corpus.pieces],
             self.tokenizer,
@@ -171,6 +167,57 @@ class MidiDataModule(lightning.LightningDataModule):
         )
         if self.tokenizer.wants_bpe:
             self.tokenizer = self._learn_merges()
+
+    @property
+    def _told(self) -> tuple[str, ...]:
+        """The conditions, those of a model to be fine-tuned first."""
+        return tuple(dict.fromkeys((*self.known_conditions.names, *self.condition_names)))
+
+    def _labels(self) -> tuple[dict[str, dict[str, Any]], set[str]]:
+        """The labels of each piece, and the names of all of them: a label takes the place of an attribute."""
+        labels = piece_labels(self.corpus)
+        return labels, {name for piece in labels.values() for name, value in piece.items() if value is not None}
+
+    def _check_conditions(self) -> None:
+        """Raise UserError for names that nothing has, labels that tell nothing, and augmentation that changes some."""
+        labels, of_pieces = self._labels()
+        training = [labels[piece.id] for piece in self.corpus.of("train")]
+        check_names(self.condition_names, training)
+        names = [name for name in self.condition_names if name in of_pieces and name not in self.known_conditions.names]
+        ConditionCodec.fit(names, training, self.condition_bins, self.condition_values)
+        augment = self.augmenter.settings if self.augmenter else Augmentation()
+        for setting, changed in _CHANGED_BY.items():
+            lost = [name for name in changed if name in self._told and (name in of_pieces or name not in _MOVED)]
+            if getattr(augment, setting) and lost:
+                raise UserError(
+                    f"data.augment.{setting}={getattr(augment, setting)} changes the {lost[0]} that "
+                    f"conditions={list(self._told)} would tell; leave one of the two out"
+                )
+
+    def _fit_conditions(self, splits: dict[str, _Split]) -> None:
+        """The codec, and what it makes of every segment, and of whole pieces for those that no training has seen."""
+        labels, of_pieces = self._labels()
+        names = [name for name in self._told if name in attributes.NAMES and name not in of_pieces]
+        measured = {split: self._measure(part.segments, names) for split, part in splits.items()}
+        training = [labels[piece.id] for piece in self.corpus.of("train")]
+        self.condition_codec = codec = self.known_conditions.grown(
+            self.condition_names, training, self.condition_bins, self.condition_values, measured["train"]
+        )
+        for split, part in splits.items():
+            augmenter = self.augmenter if split == "train" else None
+            part.told = SegmentConditions(codec, part.segments, labels, measured[split], augmenter)
+        held_out = [piece for split in ("validation", "test") for piece in self.pieces(split)]
+        whole = SegmentTable(Segment(piece, 0, self.store.pieces[piece].tokens, 0) for piece in held_out)
+        found = self._measure(whole, [name for name in names if name not in _EXTENTS])
+        values = {piece: {name: found[name][row] for name in found} for row, piece in enumerate(held_out)}
+        self.conditions = {piece: codec.encode(labels[piece] | values.get(piece, {})) for piece in labels}
+
+    def _measure(self, segments: SegmentTable, names: Sequence[str]) -> dict[str, list[Any]]:
+        if not names:
+            return {}
+        workers = self.preparation.workers if self.preparation else None
+        found = measure_segments(self.store, segments, workers, self.progress)
+        return {name: found[name] for name in names}
 
     def _learn_merges(self) -> Tokenizer:
         """Byte-pair encoding from the training split alone, once per store and split; then read from there."""
@@ -205,6 +252,8 @@ class MidiDataModule(lightning.LightningDataModule):
                 f"data.max_tokens={self.max_tokens}: {bars.long_bars} of the {bars.bars} bars of the training pieces "
                 f"have more tokens, the longest {bars.longest_bar_tokens}; set data.max_tokens to that at least"
             )
+        if self._told:
+            self._fit_conditions(splits)
         self._splits = splits
 
     def pieces(self, split: str) -> list[str]:
@@ -287,10 +336,17 @@ class MidiDataModule(lightning.LightningDataModule):
         return lines
 
     def _condition_lines(self) -> list[str]:
-        """For each condition its most frequent values or its ranges, and for how many pieces it is known."""
-        lines = []
-        for column, field in enumerate(self.condition_codec.fields if self.condition_codec else ()):
-            ids = {split: [int(self.conditions[piece][column]) for piece in self.pieces(split)] for split in SPLITS}
+        """For each condition its most frequent values or its ranges, and for how many it is known.
+
+        Of labels pieces are counted, of attributes segments.
+        """
+        lines: list[str] = []
+        if self.condition_codec is None:
+            return lines
+        _, of_pieces = self._labels()
+        for column, field in enumerate(self.condition_codec.fields):
+            what = "pieces" if field.name in of_pieces else "segments"
+            ids = {split: self._condition_ids(split, column, what) for split in SPLITS}
             counts = Counter(ids["train"])
             values = range(1, field.size)
             shown = [f"{field.describe_id(value)}: {counts[value]}" for value in values[:_VALUES_REPORTED]]
@@ -300,15 +356,19 @@ class MidiDataModule(lightning.LightningDataModule):
             ]
             lines.append(
                 f"condition {field.name}: {len(values)} values ({', '.join(shown)}{more}); "
-                f"known for {', '.join(known)} pieces"
+                f"known for {', '.join(known)} {what}"
             )
         return lines
 
+    def _condition_ids(self, split: str, column: int, what: str) -> list[int]:
+        if what == "pieces":
+            return [int(self.conditions[piece][column]) for piece in self.pieces(split)]
+        told = self._splits[split].told
+        return told.ids[:, column].tolist() if told else []
+
     def _loader(self, split: str) -> SegmentLoader:
-        augmenter = self.augmenter if split == "train" else None
-        dataset = SegmentDataset(
-            self.store, self._splits[split].segments, self.tokenizer, augmenter, self.seed, self.conditions
-        )
+        augmenter, part = self.augmenter if split == "train" else None, self._splits[split]
+        dataset = SegmentDataset(self.store, part.segments, self.tokenizer, augmenter, self.seed, part.told)
         return SegmentLoader(dataset, self.plan(split), self.tokenizer.pad_id, self.loader_workers)
 
     def train_dataloader(self) -> Any:

@@ -23,14 +23,19 @@ _PATIENCE = 1024
 
 @dataclass(frozen=True)
 class Length:
-    """How much to compose after the prompt; exactly one of the three is set. Raises UserError otherwise."""
+    """How much to compose after the prompt; exactly one of the three is set. Raises UserError otherwise.
+
+    or_end: the model may end a piece before that, where it would.
+    """
 
     bars: int | None = None
     seconds: float | None = None
     tokens: int | None = None
+    or_end: bool = False
 
     def __post_init__(self) -> None:
-        given = {name: value for name, value in vars(self).items() if value is not None}
+        lengths = {"bars": self.bars, "seconds": self.seconds, "tokens": self.tokens}
+        given = {name: value for name, value in lengths.items() if value is not None}
         if len(given) != 1:
             raise UserError(f"length is given as {given or 'nothing'}; set exactly one of bars, seconds, tokens")
         name, value = next(iter(given.items()))
@@ -60,8 +65,8 @@ class MusicGuide:
     opening: ids to be taken before anything is sampled. downbeats: bar index -> notes to be taken as soon as that bar
     is open, but for those that sound already. The length counts from `bars_before` and
     `seconds_before`. The row ends where the music would pass the length; where the model ends a piece earlier, a new
-    bar begins, as after any phrase. copies: keeps the row from copying; it has gone over the prompt as well, and is
-    used up. `finished`: the notes that have become whole, which the reader may empty.
+    bar begins, as after any phrase, unless `length.or_end`. copies: keeps the row from copying; it has gone over the
+    prompt as well, and is used up. `finished`: the notes that have become whole, which the reader may empty.
     """
 
     def __init__(
@@ -86,7 +91,7 @@ class MusicGuide:
         walk.keeps_bar_lines = downbeats is not None
         self.seconds = length.seconds
         self._end_seconds = seconds_before + length.seconds if length.seconds is not None else None
-        self._tokens_left = length.tokens
+        self._tokens_left, self._or_end = length.tokens, length.or_end
         if not opening:
             self._greet()
 
@@ -116,7 +121,7 @@ class MusicGuide:
         """Take `token`, or end the row where it would pass the length."""
         walk = self.walk
         if token == walk.tokenizer.eos_id:
-            if walk.bar_id is None or not walk.allowed()[walk.bar_id]:
+            if self._or_end or walk.bar_id is None or not walk.allowed()[walk.bar_id]:
                 return None
             token = walk.bar_id
         if self._passes(token):

@@ -62,7 +62,7 @@ def piece_statistics(score: Score) -> dict[str, float]:
     different_onsets = np.unique(onsets)
     places = np.rint(onsets * GRID_PER_BEAT).astype(np.int64) % GRID_PER_BEAT
     first_tempo = min(((tempo.time, tempo.qpm) for tempo in score.tempos), default=(1, 0.0))
-    polyphony_mean, polyphony_share = _polyphony(notes["onset"], notes["duration"])
+    polyphony_mean, polyphony_share = polyphony_of(notes["onset"], notes["duration"])
     lowest, highest = (pitches.min(), pitches.max()) if len(pitches) else (np.nan, np.nan)
     duration = duration_seconds(score)
     statistics = {
@@ -280,8 +280,8 @@ def _groove_consistency(score: Score, starts: np.ndarray, onsets: np.ndarray) ->
     return 1 - _mean(np.array(differing))
 
 
-def _polyphony(onsets: np.ndarray, durations: np.ndarray) -> tuple[float, float]:
-    """Sum of all durations / time in which a note sounds; share of the time in which two or more do."""
+def polyphony_of(onsets: np.ndarray, durations: np.ndarray) -> tuple[float, float]:
+    """Sum of all durations / time in which a note sounds; share of the time from 0 in which two or more do."""
     if not durations.sum():
         return np.nan, np.nan
     times = np.concatenate([onsets, onsets + durations])

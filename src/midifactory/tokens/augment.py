@@ -54,6 +54,15 @@ class Augmentation:
             raise UserError(f"data.augment.tempo_share={self.tempo_share}: give 0 (off) or more, such as 0.1 for 10 %")
 
 
+@dataclass(frozen=True)
+class Moved:
+    """A segment of base ids as augmentation left it, (T,) int64, and how far: log_tempo is the log of the factor."""
+
+    ids: np.ndarray
+    semitones: int
+    log_tempo: float
+
+
 class Augmenter:
     """The tables of one tokenizer and one Augmentation.
 
@@ -99,29 +108,44 @@ class Augmenter:
         self._tempo_edges = (self._log_tempos[1:] + self._log_tempos[:-1]) / 2
 
     def apply(self, ids: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """A segment of base ids, (T,), moved by one draw per setting: (T,) int64, a copy.
+        """What `move` makes of a segment: (T,) int64, a copy."""
+        return self.move(ids, generator).ids
+
+    def move(self, ids: np.ndarray, generator: np.random.Generator) -> Moved:
+        """A segment of base ids, (T,), moved by one draw per setting.
 
         A shift is drawn uniformly among those with which all pitches of this segment stay in the tokenizer's range.
         Drums never move; the roots of chords and the key signatures move with the pitches.
         """
         settings = self.settings
         result = np.array(ids, dtype=np.int64)
+        shift, log_tempo = 0, 0.0
         if settings.semitones:
             down = int(self._room_down[result].min(initial=settings.semitones))
             up = int(self._room_up[result].min(initial=settings.semitones))
             if self._tokens is not None:
                 down, up = self._room_of_intervals(result.tolist(), down, up)
-            shift = generator.integers(-down, up + 1)
+            shift = int(generator.integers(-down, up + 1))
             result = self._transposed[settings.semitones + shift][result]
         if settings.velocity_steps:
             result = self._louder[generator.integers(len(self._louder))][result]
         if settings.tempo_share:
             reach = math.log1p(settings.tempo_share)
-            scaled = self._log_tempos + generator.uniform(-reach, reach)
+            log_tempo = float(generator.uniform(-reach, reach))
             table = np.arange(self._transposed.shape[1])
-            table[self._tempos] = self._tempos[np.searchsorted(self._tempo_edges, scaled)]
+            table[self._tempos] = self._tempos[self._scaled(self._log_tempos, log_tempo)]
             result = table[result]
-        return result
+        return Moved(result, shift, log_tempo)
+
+    def tempo_bpm(self, bpm: float, log_tempo: float) -> float:
+        """The tempo that a token of `bpm` became; `bpm` itself where there are no such tokens."""
+        if not len(self._tempos):
+            return bpm
+        return float(np.exp(self._log_tempos[self._scaled(np.log(bpm), log_tempo)]))
+
+    def _scaled(self, log_bpm: np.ndarray | float, log_tempo: float) -> np.ndarray:
+        """The places, among the tempo bins, of tempos that are scaled."""
+        return np.searchsorted(self._tempo_edges, log_bpm + log_tempo)
 
     def _room_of_intervals(self, ids: list[int], down: int, up: int) -> tuple[int, int]:
         """`down` and `up`, less where a pitch that is only written as an interval would leave the range.
