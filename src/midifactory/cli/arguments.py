@@ -29,6 +29,8 @@ FREE_TEXT_KEYS = (
     "end",
     "attribute_with",
     "attribute_without",
+    "tracks",
+    "instrument",
     "name",
     "output",
     "port",
@@ -50,7 +52,10 @@ _KEY_OF_SUFFIX = {
     ".json": "replay",
     ".ckpt": "checkpoint",
 }
-_TAKES_FILE = ("generate", "attention", "interpolate", "vary", "continue", "orchestrate", "live")
+_TAKES_FILE = (
+    *("generate", "attention", "interpolate", "vary", "continue", "orchestrate", "live"),
+    *("infill", "add_track", "harmonise"),
+)
 _COMPOSES = ("generate", "continue", "live")
 # Where a command takes several MIDI files, their keys in the order in which they stand.
 _MIDI_KEYS = {"interpolate": ("start", "end")}

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from midifactory import files
 from midifactory.cli.hydra_app import process_rank
 from midifactory.data.datamodule import MidiDataModule
+from midifactory.data.infilling import check_share
 from midifactory.data.notes import NoteDataModule
 from midifactory.errors import UserError
 from midifactory.music.corpora import Corpus
@@ -37,6 +38,14 @@ def build_datamodule(config: DictConfig, start: Start | None = None) -> MidiData
     if not isinstance(config.seed, int) or not 0 <= config.seed < _SEEDS:
         raise UserError(f"seed={config.seed}: give a whole number of at least 0 and below {_SEEDS}")
     tokenizer = start.tokenizer if start else build_tokenizer(config.tokenizer)
+    check_share(data.infill, tokenizer)
+    if data.infill and not tokenizer.infills:
+        if start:
+            raise UserError(
+                f"data.infill={data.infill}: the checkpoint of init_from was not trained for infilling, and has no "
+                "tokens for it; leave it out, or train a new model with it"
+            )
+        tokenizer = tokenizer.with_infill()
     shared = {
         "source": instantiate(data.source),
         "name": corpus_name(data),
@@ -58,6 +67,7 @@ def build_datamodule(config: DictConfig, start: Start | None = None) -> MidiData
         max_tokens=data.max_tokens,
         preparation=instantiate(config.prepare),
         augment=instantiate(data.augment),
+        infill=data.infill,
         conditions=conditions,
         condition_bins=data.condition_bins,
         condition_values=data.condition_values,

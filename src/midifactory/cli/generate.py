@@ -345,8 +345,12 @@ def write_piece(
     piano_roll: bool,
     audio: bool,
     originality: Originality | None = None,
+    region_ticks: tuple[int, int] | None = None,
 ) -> Path:
-    """Write one piece's files and print where they are, and how much of it is copied; returns the MIDI file."""
+    """Write one piece's files and print where they are, and how much of it is copied; returns the MIDI file.
+
+    region_ticks: shaded in the picture.
+    """
     stem = folder / f"piece_{number:02d}"
     midi = stem.with_suffix(".mid")
     save_score(piece.score, midi)
@@ -367,7 +371,8 @@ def write_piece(
         print("  no notes: no picture and no sound; take another seed")
     else:
         if piano_roll:
-            save_pianoroll(piece.score, stem.with_suffix(".png"), prompt_end_tick=piece.prompt_end_tick or None)
+            prompt_end = piece.prompt_end_tick or None
+            save_pianoroll(piece.score, stem.with_suffix(".png"), None, prompt_end, region_ticks)
             print(f"  piano roll  {stem.with_suffix('.png').resolve()}")
         if audio:
             record["audio"] = save_wav(midi, stem.with_suffix(".wav"))

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from midifactory.data.attributes import SegmentConditions
+from midifactory.data.infilling import Infilling
 from midifactory.data.segments import Segment, SegmentTable
 from midifactory.errors import UserError
 from midifactory.tokens.augment import Augmenter
@@ -25,6 +26,8 @@ from midifactory.tokens.tokenizer import Tokenizer
 IGNORED = -100  # torch's own label for positions without a target
 # Lengths are sorted within this many batches at a time: little padding, and still a shuffled order.
 _BATCHES_SORTED_TOGETHER = 16
+# Its draws have a stream of their own, so that augmentation draws the same with it and without.
+_INFILLS = 1
 
 
 Row = tuple[np.ndarray, int, np.ndarray]  # ids (T,), notes, conditions (C,)
@@ -34,8 +37,8 @@ class SegmentDataset(Dataset[Row]):
     """Segments read from a token store's memory map when they are asked for.
 
     augmenter: changes base ids before they are merged (training only); what it draws depends on `seed`, the epoch
-    and the segment alone. tokenizer: merges base ids where it has learnt to (byte-pair encoding). conditions: what a
-    model is told of each segment.
+    and the segment alone. infilling: rearranges some segments, likewise. tokenizer: merges base ids where it has learnt
+    to (byte-pair encoding). conditions: what a model is told of each segment.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class SegmentDataset(Dataset[Row]):
         augmenter: Augmenter | None = None,
         seed: int = 0,
         conditions: SegmentConditions | None = None,
+        infilling: Infilling | None = None,
     ):
         self.segments = segments if isinstance(segments, SegmentTable) else SegmentTable(segments)
         offsets = np.array([store.pieces[piece].first for piece in self.segments.pieces], dtype=np.int64)
@@ -53,7 +57,7 @@ class SegmentDataset(Dataset[Row]):
         self._last = offsets[self.segments.piece] + self.segments.end
         self._ids = store.all_ids
         self._tokenizer = tokenizer
-        self._augmenter, self._seed = augmenter, seed
+        self._augmenter, self._infilling, self._seed = augmenter, infilling, seed
         self._conditions = conditions
 
     def __getstate__(self) -> dict[str, Any]:
@@ -75,10 +79,13 @@ class SegmentDataset(Dataset[Row]):
         if self._augmenter is not None:
             moved = self._augmenter.move(ids, np.random.default_rng([self._seed, epoch, index]))
             ids = moved.ids
+        notes = int(self.segments.notes[index])
+        if self._infilling is not None:
+            ids, notes = self._infilling.apply(ids, notes, np.random.default_rng([self._seed, epoch, index, _INFILLS]))
         if self._tokenizer is not None:
             ids = self._tokenizer.to_model_ids(ids)
         told = self._conditions.of(index, moved) if self._conditions else np.zeros(0, dtype=np.int64)
-        return ids, int(self.segments.notes[index]), told
+        return ids, notes, told
 
 
 class BatchPlan:

@@ -16,6 +16,7 @@ from midifactory import files
 from midifactory.data.attributes import SegmentConditions, measure_segments
 from midifactory.data.batches import BatchPlan, SegmentDataset, SegmentLoader, share_of
 from midifactory.data.conditions import NOT_GIVEN, ConditionCodec, check_names, piece_labels
+from midifactory.data.infilling import Infilling
 from midifactory.data.segments import Segment, SegmentCount, SegmentTable, Unit, count_padding, cut_segments
 from midifactory.errors import UserError
 from midifactory.music import attributes
@@ -77,12 +78,13 @@ class MidiDataModule(lightning.LightningDataModule):
     """Tokenised, segmented data for any sequence model.
 
     `batch_size` counts segments; `max_tokens` is the model's context, longer segments are divided. `augment` changes
-    training segments on the fly. `conditions` names what the model is told of each segment: labels of its piece, and
-    attributes of its own notes (music/attributes.py; see ConditionCodec.fit for the two limits). `prepare_data` does
-    the slow work once, `setup` opens the result; `tokenizer` is then the one that the model's ids are of, merges learnt
-    where it was asked to, and `condition_codec` what the ids of the conditions are of, None without any. Raises
-    UserError where a split has no segment, and for conditions that the corpus does not have or augmentation makes
-    untrue.
+    training segments on the fly; `infill` is the share of them that is rearranged for infilling (data/infilling.py),
+    for which the tokenizer has special tokens. `conditions` names what the model is told of each segment: labels of its
+    piece, and attributes of its own notes (music/attributes.py; see ConditionCodec.fit for the two limits).
+    `prepare_data` does the slow work once, `setup` opens the result; `tokenizer` is then the one that the model's ids
+    are of, merges learnt where it was asked to, and `condition_codec` what the ids of the conditions are of, None
+    without any. Raises UserError where a split has no segment, and for conditions that the corpus does not have or
+    augmentation makes untrue.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class MidiDataModule(lightning.LightningDataModule):
         preparation: Preparation | None = None,
         limits: Limits | None = None,
         augment: Augmentation | None = None,
+        infill: float = 0.0,
         conditions: Sequence[str] = (),
         condition_bins: int = 8,
         condition_values: int = 100,
@@ -126,6 +129,7 @@ class MidiDataModule(lightning.LightningDataModule):
         self.store_root, self.preparation, self.limits = store_root, preparation, limits
         # Built at once, so that a wrong setting is told before an hour of preparing.
         self.augmenter = Augmenter(tokenizer, augment) if augment is not None and augment != Augmentation() else None
+        self.infilling = Infilling(tokenizer, infill, max_tokens) if infill else None
         self.condition_names = tuple(conditions)
         self.condition_bins, self.condition_values = condition_bins, condition_values
         self.known_conditions = known_conditions or ConditionCodec(())
@@ -367,8 +371,16 @@ class MidiDataModule(lightning.LightningDataModule):
         return told.ids[:, column].tolist() if told else []
 
     def _loader(self, split: str) -> SegmentLoader:
-        augmenter, part = self.augmenter if split == "train" else None, self._splits[split]
-        dataset = SegmentDataset(self.store, part.segments, self.tokenizer, augmenter, self.seed, part.told)
+        training, part = split == "train", self._splits[split]
+        dataset = SegmentDataset(
+            self.store,
+            part.segments,
+            self.tokenizer,
+            self.augmenter if training else None,
+            self.seed,
+            part.told,
+            self.infilling if training else None,
+        )
         return SegmentLoader(dataset, self.plan(split), self.tokenizer.pad_id, self.loader_workers)
 
     def train_dataloader(self) -> Any:

@@ -37,11 +37,16 @@ _BLACK_KEYS = (1, 3, 6, 8, 10)
 
 
 def save_pianoroll(
-    score: Score, path: str | os.PathLike[str], title: str | None = None, prompt_end_tick: int | None = None
+    score: Score,
+    path: str | os.PathLike[str],
+    title: str | None = None,
+    prompt_end_tick: int | None = None,
+    region_ticks: tuple[int, int] | None = None,
 ) -> None:
     """Draw `score` (in ticks) as a PNG at `path`, whole or not at all; the same score gives the same bytes.
 
-    Loud notes are opaque, soft ones pale; drums are grey. The part before `prompt_end_tick` is shaded. The picture
+    Loud notes are opaque, soft ones pale; drums are grey. The part before `prompt_end_tick` is shaded, or that from the
+    first of `region_ticks` to the second. The picture
     grows with the music up to MAX_WIDTH_INCHES, then the music shrinks. Raises UserError for a score without notes.
     """
     notes = note_arrays(score)
@@ -68,6 +73,8 @@ def save_pianoroll(
     _draw_time(axes, score, bars, end_tick, inches_per_tick)
     if prompt_end_tick is not None and prompt_end_tick > 0:
         _draw_prompt(axes, min(prompt_end_tick, end_tick))
+    if region_ticks is not None:
+        _shade_region(axes, region_ticks)
     _draw_notes(axes, notes, inches_per_tick, plot_height / (high - low + 1))
     _draw_words(figure, score, title, width, height)
 
@@ -77,9 +84,15 @@ def save_pianoroll(
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
-def save_pianorolls(scores: Sequence[Score], path: str | os.PathLike[str], titles: Sequence[str]) -> None:
+def save_pianorolls(
+    scores: Sequence[Score],
+    path: str | os.PathLike[str],
+    titles: Sequence[str],
+    region_ticks: tuple[int, int] | None = None,
+) -> None:
     """Draw several scores below each other as one PNG, their bars and pitches at the same places.
 
+    region_ticks: a part that is shaded in each.
     As `save_pianoroll` otherwise. Raises UserError where one has no notes.
     """
     notes = [note_arrays(score) for score in scores]
@@ -105,6 +118,8 @@ def save_pianorolls(scores: Sequence[Score], path: str | os.PathLike[str], title
         axes.set_ylim(low - 0.5, high + 0.5)
         _draw_keys(axes, low, high)
         _vertical_lines(axes, bars[index], BAR_LINE, 0.9, zorder=1.5)
+        if region_ticks is not None:
+            _shade_region(axes, region_ticks)
         _draw_notes(axes, columns, plot_width / end_tick, plot_height / (high - low + 1))
         for spine in axes.spines.values():
             spine.set_color(BAR_LINE)
@@ -210,6 +225,12 @@ def _draw_prompt(axes: Axes, end_tick: int) -> None:
         "prompt", (0, 1), (4, -4), xycoords="axes fraction", textcoords="offset points",
         va="top", fontsize=8, color="#8F6B00", style="italic", zorder=4,
     )  # fmt: skip
+
+
+def _shade_region(axes: Axes, ticks: tuple[int, int]) -> None:
+    axes.axvspan(*ticks, color=PROMPT_SHADE, alpha=0.75, linewidth=0, zorder=0.5)
+    for tick in ticks:
+        axes.axvline(tick, color="#C99700", linewidth=1.1, linestyle=(0, (3, 2)), zorder=2)
 
 
 def _draw_notes(axes: Axes, notes: dict[str, np.ndarray], inches_per_tick: float, row_inches: float) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from midifactory.tokens.places import Places
-from midifactory.tokens.tokenizer import Tokenizer
+from midifactory.tokens.tokenizer import INFILL_TOKENS, SPECIAL_TOKENS, Tokenizer
 
 PITCH_TYPES = frozenset({"Pitch", "PitchDrum"})
 ON_TYPES = frozenset({"NoteOn", "DrumOn"})
@@ -315,7 +315,7 @@ def _of_graph(base: Any, kinds: set[str], by_track: bool) -> dict[str, set[str]]
     """MidiTok's graph of types, less what its encoder never writes."""
     written = type(base).__name__
     found = {name: {other.split("_")[0] for other in following} for name, following in base.tokens_types_graph.items()}
-    found = {name: following & kinds - {"PAD", "BOS", "EOS", "Track"} for name, following in found.items()}
+    found = {name: following & kinds - {*SPECIAL_TOKENS, *INFILL_TOKENS, "Track"} for name, following in found.items()}
     for name in found:
         # A note and a chord have their program before them, or in MMM the track's.
         if by_track:

@@ -30,7 +30,7 @@ class Place:
     """Where the decoder stands in one row; `Places` alone knows what the numbers mean.
 
     awaited: what a note still lacks before it is one: 2 a velocity, 1 a duration. known: whether the row has shown
-    where its bars begin.
+    where its bars begin. gap_bar: the bar before which a row that is to be filled has its Gap.
     """
 
     bar: int
@@ -45,6 +45,7 @@ class Place:
     known: bool = False
     tracks: int = 0
     metre_of_first_track: int = 0
+    gap_bar: int = 0
     features: int = 0
 
 
@@ -56,6 +57,9 @@ class Places:
     - position in the bar: 0 as long as the row has not shown where its bars begin (by BOS, or a Bar token; without Bar
       tokens a TimeSig), then 1 + ticks of the decoder's grid, of the tokenizer's finest beat in PerTok;
     - voice: the last Program token's, 0 before any; drums are one of them.
+
+    In a row that is rearranged for infilling (tokens/infill.py) time goes back after Fill: the bars that follow have
+    the numbers of those that they fill.
 
     In the middle of a piece a row knows what stands in it and no more: its metre is 4/4 until it says otherwise, and
     a rest waits for its own notes alone. A pitch interval that leaves the pitch range is no note to the decoder, but is
@@ -95,6 +99,7 @@ class Places:
                 self._values[index] = metres[inner._parse_token_time_signature(value)]
         # Decoding leaves these three out; but BOS says that a bar begins there.
         actions = {"PAD": None, "EOS": None, "BOS": Places._begin, "Program": Places._program, **_ACTIONS[scheme]}
+        actions |= {"Gap": Places._gap, "Fill": Places._fill}
         self._actions = [actions.get(name, Places._other) for name, _ in words]
         for index, (name, value) in enumerate(words):
             if (name, value) == ("Track", "Start"):
@@ -172,6 +177,14 @@ class Places:
 
     def _begin(self, state: Place, token: int) -> None:
         state.known = True
+        self._stand(state)
+
+    def _gap(self, state: Place, token: int) -> None:
+        state.gap_bar = state.bar + 1
+        self._stand(state)
+
+    def _fill(self, state: Place, token: int) -> None:
+        state.bar, state.program = state.gap_bar - 1, 0
         self._stand(state)
 
     def _program(self, state: Place, token: int) -> None:

@@ -30,11 +30,13 @@ from midifactory.tokens.places import Places
 CONFIG_FIELDS = tuple(name for name in inspect.signature(TokenizerConfig).parameters if name != "kwargs")
 SCHEMES = ("REMI", "TSD", "MIDILike", "Structured", "PerTok", "MMM")
 SPECIAL_TOKENS = ("PAD", "BOS", "EOS")
+# Those of a model that learns to infill (tokens/infill.py), and of no other.
+INFILL_TOKENS = ("Infill", "Gap", "GapEnd", "Fill", "FillEnd")
 NOTE_TYPES = frozenset({"Pitch", "PitchDrum"})
 ONSET_TYPES = NOTE_TYPES | {"NoteOn", "DrumOn", "PitchIntervalTime", "PitchIntervalChord"}
 # What tokens/grammar.py has rules for: not pedals, pitch bends, keys, or pitches told as intervals.
 _LAWFUL_TYPES = ONSET_TYPES - {"PitchIntervalTime", "PitchIntervalChord"} | {
-    *("PAD", "BOS", "EOS", "Track", "Bar", "Position", "TimeShift", "Rest", "TimeSig", "Tempo"),
+    *(*SPECIAL_TOKENS, *INFILL_TOKENS, "Track", "Bar", "Position", "TimeShift", "Rest", "TimeSig", "Tempo"),
     *("Program", "Chord", "NoteOff", "DrumOff", "Velocity", "Duration", "MicroTiming"),
 }
 _TIME_TYPES = frozenset({"Bar", "Position", "Rest", "TimeShift"})
@@ -173,6 +175,19 @@ class Tokenizer:
     def special_tokens(self) -> list[str]:
         """Those of `tokens` that are no music."""
         return list(self.miditok.special_tokens)
+
+    @property
+    def infills(self) -> bool:
+        """Whether the vocabulary has the special tokens of tokens/infill.py."""
+        return f"{INFILL_TOKENS[0]}_None" in self.tokens
+
+    def with_infill(self) -> "Tokenizer":
+        """This tokenizer with the special tokens of tokens/infill.py, before any byte pairs are learnt."""
+        state = json.loads(self.to_json(with_bpe=False))
+        state["config"]["special_tokens"] = [*self.miditok.special_tokens, *(f"{name}_None" for name in INFILL_TOKENS)]
+        if self._wanted_size is not None:
+            state[_SIZE_KEY] = self._wanted_size
+        return Tokenizer.from_json(json.dumps(state))
 
     @property
     def without_grammar(self) -> str | None:
@@ -372,7 +387,7 @@ class Tokenizer:
 
         In MIDILike, notes that still sound where the ids end are ended a beat later.
         """
-        special = {self.pad_id, self.bos_id, self.eos_id}
+        special = set(self.miditok.special_tokens_ids)
         kept = [i for i in self.to_base_ids(ids).tolist() if i not in special]
         if self.miditok._note_on_off:
             kept += self._note_ends(kept)

@@ -1,0 +1,197 @@
+"""What `infill`, `add_track` and `harmonise` share: a MIDI file, a region of it, and new notes in it, written."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from symusic import Score
+from tqdm import tqdm
+
+from midifactory.cli.building import default_device, plain
+from midifactory.cli.generate import read_prompt, write_piece
+from midifactory.cli.latent_pieces import check_plain_number
+from midifactory.cli.runs import checkpoint_in, newest_checkpoint
+from midifactory.errors import UserError
+from midifactory.generation.infill import Filled, Infiller, Region, bar_lines, read_as
+from midifactory.generation.pieces import Composition
+from midifactory.generation.sampling import Sampling
+from midifactory.generation.wishes import Wishes, bind_range
+from midifactory.music.instruments import DRUMS, parse_instruments
+from midifactory.render.pianoroll import save_pianorolls, track_label
+from midifactory.training.checkpoint import load_trained
+
+# What decides the notes, the files and the region aside.
+_SETTINGS = (
+    *("bars", "pitch_range", "num_samples", "seed", "temperature", "top_k", "top_p", "min_p", "typical_p", "device"),
+)
+_FILES = ("command", "checkpoint", "checkpoint_sha256", "prompt", "prompt_sha256")
+_MOST_SHOWN = 4
+_Settings = dict[str, Any]
+
+
+def fill_file(
+    config: DictConfig, command: str, own: Sequence[str], region_of: Callable[[_Settings, Infiller, Score], Region]
+) -> list[Path]:
+    """Run a command: `own` are its settings beside the shared ones, `region_of` what is to be filled by them.
+
+    Writes the pieces as `generate` does, and a picture of the file before and after.
+    """
+    settings, only = _read_replay(config.replay, command, own) if config.replay else (_read(config, command, own), None)
+    sampling = Sampling(*(settings[name] for name in ("temperature", "top_k", "top_p", "min_p", "typical_p")))
+    trained = load_trained(settings["checkpoint"], default_device(settings["device"], "device"))
+    if settings["checkpoint_sha256"] not in (None, trained.sha256):
+        raise UserError(f"replay={config.replay}: checkpoint {settings['checkpoint']} has changed since; put it back")
+    settings["checkpoint_sha256"] = trained.sha256
+    infiller = Infiller(trained, settings["checkpoint"])
+    score = read_prompt(settings)
+    region = region_of(settings, infiller, score)
+    wishes = bind_range(Wishes(trained.profile), settings["pitch_range"], trained.tokenizer)
+    programs = read_as(score, trained.profile)
+    for line in _readings(score, programs):
+        print(line)
+    with tqdm(desc=command, unit="token") as bar:
+        pieces = infiller.fill(
+            score, region, sampling, settings["num_samples"], settings["seed"],
+            programs, wishes.pitch_range, wishes.program_ranges, bar.update,
+        )  # fmt: skip
+    folder = Path(config.run_dir)
+    written = []
+    for number, piece in enumerate(pieces, start=1):
+        if only not in (None, number):
+            continue
+        whole, ticks = Composition(piece.score, (), 0), (piece.start_tick, piece.end_tick)
+        written.append(write_piece(whole, number, settings, folder, config.piano_roll, config.audio, ticks))
+        counts = " ".join(map(str, piece.notes_per_bar))
+        print(f"  bars {region.first + 1}-{region.end}: {piece.notes} new notes ({counts} a bar)")
+    if config.piano_roll and only is None:
+        _draw(score, pieces, folder / "before_after.png")
+    return written
+
+
+def bars_of(settings: _Settings, score: Score) -> tuple[int, int]:
+    """`bars` as first and end, from 0. Raises UserError for what is no span of bars of the file."""
+    given, count = settings["bars"], len(bar_lines(score)) - 1
+    text = "all" if given is None else str(given).strip().lower()
+    if text == "all":
+        return 0, count
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    if not (first.isdigit() and (last.isdigit() or not last)):
+        raise UserError(f"bars={given}: give bars from 1 on, such as bars=5-8, bars=3, bars=9- or bars=all")
+    end = int(last) if last else count if dash else int(first)
+    if not 1 <= int(first) <= end <= count:
+        raise UserError(f"bars={given}: {settings['prompt']} has bars 1 to {count}; the first comes first")
+    return int(first) - 1, end
+
+
+def tracks_of(settings: _Settings, score: Score) -> tuple[int, ...]:
+    """`tracks` as indices, by name, by instrument or by number from 1. Raises UserError, with those there are."""
+    given = settings["tracks"]
+    if given is None or str(given).strip().lower() == "all":
+        return tuple(index for index, track in enumerate(score.tracks) if len(track.notes))
+    found: list[int] = []
+    for name in (part.strip().strip("'\"") for part in str(given).strip().strip("[]").split(",")):
+        these = _tracks_named(name, score)
+        if not these:
+            there = ", ".join(_described(score))
+            raise UserError(f"tracks={given}: {settings['prompt']} has no track {name!r}; it has {there}")
+        found += [index for index in these if index not in found]
+    return tuple(sorted(found))
+
+
+def program_of(name: str | int, infiller: Infiller, key: str) -> int:
+    """The program of an instrument that the model knows. Raises UserError, with those that it does."""
+    given = int(name) if isinstance(name, str) and name.strip().lstrip("-").isdigit() else name
+    (program,) = parse_instruments([given], list(infiller.programs))
+    if program not in infiller.programs:
+        known = ", ".join(_instrument(program) for program in sorted(infiller.programs))
+        raise UserError(f"{key}={name}: this model never met {_instrument(program)}; it knows {known}")
+    return program
+
+
+def _tracks_named(name: str, score: Score) -> list[int]:
+    wanted = name.lower()
+    if wanted.isdigit():
+        return [int(wanted) - 1] if 1 <= int(wanted) <= len(score.tracks) else []
+    names = [track.name.strip().lower() for track in score.tracks]
+    for matches in (lambda own: own == wanted, lambda own: bool(wanted) and wanted in own):
+        if found := [index for index, own in enumerate(names) if matches(own)]:
+            return found
+    programs = [DRUMS if track.is_drum else track.program for track in score.tracks]
+    try:  # an instrument fits where it is what the name means if that may be chosen
+        return [index for index, own in enumerate(programs) if parse_instruments([name], [own]) == (own,)]
+    except UserError:
+        return []
+
+
+def _described(score: Score) -> list[str]:
+    programs = [DRUMS if track.is_drum else track.program for track in score.tracks]
+    return [
+        f"{number} {label}" + (f" ({instrument})" if (instrument := _instrument(program)) != label else "")
+        for number, (label, program) in enumerate(zip(map(track_label, score.tracks), programs, strict=True), start=1)
+    ]
+
+
+def _instrument(program: int) -> str:
+    import pretty_midi
+
+    return "Drums" if program == DRUMS else pretty_midi.program_to_instrument_name(program)
+
+
+def _readings(score: Score, programs: Sequence[int]) -> list[str]:
+    """What to say of tracks that the model reads as another instrument."""
+    return [
+        f"track {name} is read as {_instrument(program)}, which the model knows"
+        for name, track, program in zip(_described(score), score.tracks, programs, strict=True)
+        if program != (DRUMS if track.is_drum else track.program) and len(track.notes)
+    ]
+
+
+def _draw(score: Score, pieces: Sequence[Filled], path: Path) -> None:
+    shown = [piece.score for piece in pieces[:_MOST_SHOWN]]
+    titles = ["before", *(["after"] if len(shown) == 1 else [f"after, {n}" for n in range(1, len(shown) + 1)])]
+    save_pianorolls([score, *shown], path, titles, (pieces[0].start_tick, pieces[0].end_tick))
+    print(f"picture     {path.resolve()}")
+
+
+def _read(config: DictConfig, command: str, own: Sequence[str]) -> _Settings:
+    """All that decides the notes, as plain values. Raises UserError where a number or the file is none."""
+    values = plain(config)
+    settings = {"command": command, **{key: values[key] for key in (*_SETTINGS, *own)}}
+    for name, least in (("num_samples", 1), ("seed", 0), ("top_k", 0)):
+        check_plain_number(config, name, least=least, whole=True)
+    for name in ("temperature", "top_p", "min_p", "typical_p"):
+        check_plain_number(config, name)
+    pitches = settings["pitch_range"]
+    if pitches is not None and not (isinstance(pitches, list) and all(type(pitch) is int for pitch in pitches)):
+        raise UserError(f"pitch_range={pitches}: give the lowest and the highest MIDI pitch, such as [40,60]")
+    if config.prompt is None:
+        raise UserError(f"{command} needs a MIDI file: midifactory {command} FILE.mid")
+    prompt = Path(config.prompt).expanduser()
+    if not prompt.is_file():
+        raise UserError(f"prompt={config.prompt}: no such file; give the path of a .mid file")
+    checkpoint = checkpoint_in(config.checkpoint) if config.checkpoint else newest_checkpoint()
+    return settings | {
+        "checkpoint": str(checkpoint.resolve()),
+        "checkpoint_sha256": None,
+        "prompt": str(prompt.resolve()),
+        "prompt_sha256": hashlib.sha256(prompt.read_bytes()).hexdigest(),
+    }
+
+
+def _read_replay(path: str, command: str, own: Sequence[str]) -> tuple[_Settings, int]:
+    """Settings and the sample's number from a .json that the same command wrote. Raises UserError for any other."""
+    try:
+        record = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        settings = {name: record["settings"][name] for name in (*_FILES, *_SETTINGS, *own)}
+        if settings["command"] != command:
+            raise UserError(f"replay={path}: midifactory {settings['command']} wrote it; replay it with that")
+        return settings, int(record["sample"])
+    except OSError as error:
+        raise UserError(f"replay={path}: {error.strerror}; give the .json beside a piece") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"replay={path}: not written by midifactory {command}; give the .json beside a piece"
+        ) from error
