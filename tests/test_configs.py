@@ -30,9 +30,9 @@ from midifactory.training.checkpoint_folder import read_checkpoint
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     *("train", "generate", "prepare", "analyze", "all", "attention", "interpolate", "vary", "profile", "continue"),
-    *("orchestrate", "live", "obedience"),
+    *("orchestrate", "live", "obedience", "infill", "add_track", "harmonise"),
 )
-NOT_COMMANDS = {"composing"}
+NOT_COMMANDS = {"composing", "filling"}
 GROUPS_OF_TRAIN = (
     *(
         "data",

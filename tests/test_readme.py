@@ -14,7 +14,7 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from cli.conftest import Outcome, write_folder, write_midi
+from cli.conftest import VOICES, Outcome, write_choir, write_folder, write_midi
 from midifactory.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,12 +35,14 @@ SHORTER = {
     "orchestrate": ("audio=false", "piano_roll=false"),
     "live": ("minutes=0.05",),
     "obedience": ("samples=2", "bars=1"),
+    **dict.fromkeys(("infill", "add_track", "harmonise"), ("audio=false", "piano_roll=false")),
 }
 # What a command leaves at least.
 KINDS = {
     "attention": ".html", "obedience": ".png",
     "interpolate": ".mid", "vary": ".mid", "continue": ".mid", "orchestrate": ".mid",
     "train": ".ckpt", "generate": ".mid", "prepare": ".json", "analyze": ".png", "all": ".mid", "live": ".mid",
+    "infill": ".mid", "add_track": ".mid", "harmonise": ".mid",
 }  # fmt: skip
 # What the README asks is asked here too, in a smaller amount.
 LESS = {"bars": "2", "seconds": "3", "num_samples": "2", "steps": "3", "search.n_trials": "2", "minutes": "0.05"}
@@ -119,6 +121,8 @@ def desk(tmp_path_factory):
     shutil.copy(piece, folder / "piece.json")
     for number, name in enumerate(("piece", "song", "a", "b")):
         write_midi(folder / f"{name}.mid", 55 + number, bars=2)
+    write_choir(folder / "chorale.mid", bars=4)
+    write_choir(folder / "melody.mid", bars=2, voices=VOICES[:1])
     return folder
 
 

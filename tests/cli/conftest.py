@@ -17,6 +17,7 @@ from symusic import Note, Score, Tempo, TimeSignature, Track
 
 # Twelve short files and a tiny model: a training of about a second.
 TINY = ("experiment=smoke", "data.limit=null", "accelerator=cpu", "estimate=false")
+VOICES = (("Soprano", 40, 70), ("Alto", 41, 64), ("Tenor", 42, 58), ("Bass", 43, 48))
 MODULES = {"all": "everything", "runs": "run_table", "continue": "continuing"}
 
 
@@ -65,6 +66,19 @@ def write_midi(path: Path, seed: int, bars: int = 8) -> None:
     for bar in range(bars):
         track.notes.append(Note(bar * 1920, 1920, 36 + generator.choice((0, 5, 7)), 64))
     score.tracks.append(track)
+    path.write_bytes(score.dumps_midi())
+
+
+def write_choir(path: Path, bars: int = 8, voices: tuple[tuple[str, int, int], ...] = VOICES) -> None:
+    """Voices of quarter notes: (name, program, lowest pitch) of each."""
+    score = Score(480)
+    score.tempos.append(Tempo(0, 80))
+    score.time_signatures.append(TimeSignature(0, 4, 4))
+    for name, program, height in voices:
+        track = Track(name, program)
+        for beat in range(4 * bars):
+            track.notes.append(Note(beat * 480, 480, height + (beat * 3 + len(path.stem)) % 7, 80))
+        score.tracks.append(track)
     path.write_bytes(score.dumps_midi())
 
 

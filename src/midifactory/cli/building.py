@@ -39,7 +39,7 @@ def build_datamodule(config: DictConfig, start: Start | None = None) -> MidiData
         raise UserError(f"seed={config.seed}: give a whole number of at least 0 and below {_SEEDS}")
     tokenizer = start.tokenizer if start else build_tokenizer(config.tokenizer)
     check_share(data.infill, tokenizer)
-    if data.infill and not tokenizer.infills:
+    if data.infill and isinstance(tokenizer, Tokenizer) and not tokenizer.infills:
         if start:
             raise UserError(
                 f"data.infill={data.infill}: the checkpoint of init_from was not trained for infilling, and has no "

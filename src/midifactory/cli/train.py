@@ -341,6 +341,10 @@ def check_training(config: DictConfig) -> None:
         raise UserError("trainer.max_epochs=0 trains nothing; set it to 1 or more")
     endless = config.trainer.max_epochs == -1 and config.trainer.max_steps == -1
     instantiate(config.schedule)(math.inf if endless else 1)
+    if config.data.infill and config.model._target_.endswith(".VAE"):
+        raise UserError(
+            f"data.infill={config.data.infill}: a model with a latent does not infill; take model=transformer"
+        )
     TrainingLoss(z_loss=config.loss.z_loss, label_smoothing=config.loss.label_smoothing)
     hidden = config.condition_dropout
     if not isinstance(hidden, int | float) or not 0 <= hidden < 1:

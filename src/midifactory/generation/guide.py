@@ -170,7 +170,7 @@ class FreeGuide:
 
     hear: model ids to the Score that they are; prompt: the row's first ids. The row goes on until a note begins at or
     after the length asked for, counted from `bars_before` and `seconds_before` (the finished Score is to be cut
-    there), or for exactly `length.tokens` ids. PAD and BOS never come, nor EOS before that, except in a tokenizer
+    there), or for exactly `length.tokens` ids. No special token comes, nor EOS before that, except in a tokenizer
     whose time begins anew (MMM): there EOS ends the row, and a length in bars or seconds is a UserError.
     """
 
@@ -190,7 +190,7 @@ class FreeGuide:
         self._hear, self._row, self._bias = hear, list(prompt), bias
         self._eos = tokenizer.eos_id
         self._allowed = np.ones(tokenizer.vocab_size, dtype=bool)
-        self._allowed[[tokenizer.pad_id, tokenizer.bos_id]] = False
+        self._allowed[tokenizer.special_ids] = False
         self._allowed[tokenizer.eos_id] = not tokenizer.monotonic
         self.end_bar = bars_before + length.bars if length.bars is not None else None
         self.seconds = length.seconds

@@ -177,6 +177,11 @@ class Tokenizer:
         return list(self.miditok.special_tokens)
 
     @property
+    def special_ids(self) -> list[int]:
+        """Their ids."""
+        return [self.tokens.index(token) for token in self.special_tokens]
+
+    @property
     def infills(self) -> bool:
         """Whether the vocabulary has the special tokens of tokens/infill.py."""
         return f"{INFILL_TOKENS[0]}_None" in self.tokens
