@@ -55,7 +55,7 @@ def model_of(name: str = "remi_plus", window: int = WINDOW, places: bool = True)
 def band() -> Score:
     """Two pianos, a bass and drums in four bars; pedals, tempo changes, a marker and notes over bar lines."""
     right = [(beat / 2, 0.5, 67 + beat * 5 % 12, 80) for beat in range(32)] + [(7.5, 3, 60, 70)]
-    left = [(2 * i, 2.5, 48 + i % 5, 64) for i in range(8)]
+    left = [(2 * i, 2.5 if i < 7 else 2, 48 + i % 5, 64) for i in range(8)]
     bass = [(beat, 1, 36 + beat % 4, 75) for beat in range(16)]
     kit = [(half / 2, 0.25, 42 if half % 2 else 36, 80) for half in range(32)]
     score = make_score([(0, right), (0, left), (33, bass), (DRUMS, kit)], tempos=((0, 100), (5, 120), (10.5, 77.7)))
@@ -192,7 +192,7 @@ def test_pitches_keep_to_the_range_asked():
 def test_tracks_that_the_model_never_met_are_read_as_others():
     heights = (79, 67, 60, 50)
     choir = make_score([(52, [(beat, 1, height, 80) for beat in range(8)]) for height in heights])
-    assert read_as(choir, PROFILE) == [40, 41, 0, 43] or len(set(read_as(choir, PROFILE))) == 4
+    assert read_as(choir, PROFILE) == [40, 41, 0, 43]
     strings = {"programs": [row for row in PROFILE["programs"] if row["program"] >= 40]}
     assert read_as(choir, strings) == [40, 41, 42, 43]
     assert read_as(make_score([(48, [(0, 1, 40, 80)])]), strings) == [43]

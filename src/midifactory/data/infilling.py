@@ -90,7 +90,7 @@ class Infilling:
                 accompaniment = generator.random() < _ACCOMPANIMENT
                 taken = [top != accompaniment for top in _is_top(passage.events)]
                 return _split_voices(passage, gap, asked, taken, accompaniment)
-        inside = [first_to_last(gap, event) and out for event, out in zip(passage.events, taken, strict=True)]
+        inside = [_in_gap(gap, event) and out for event, out in zip(passage.events, taken, strict=True)]
         return _split(passage.events, inside, gap, asked)
 
     def _within(self, passage: Passage, split: Split) -> tuple[np.ndarray, int] | None:
@@ -105,14 +105,14 @@ class Infilling:
         part, (lower, upper) = passage.part(*bars), bars
         kept_part = passage.of(split.kept).part(lower, upper).events
         taken_part = passage.of(split.taken).part(lower, upper).events
-        notes = sum(event.is_note for event in (*kept_part, *taken_part))
+        notes = sum(event.is_note for event in (*kept_part, *taken_part)) + self.rows.notes_in(part.lead)
         if not any(event.is_note for event in kept_part):
             return None
         moved = Split(kept_part, taken_part, (first - lower, end - lower), split.programs)
         return np.array(self.rows.write(part, moved), dtype=np.int64), notes
 
 
-def first_to_last(gap: tuple[int, int], event: Event) -> bool:
+def _in_gap(gap: tuple[int, int], event: Event) -> bool:
     """Whether an event begins in the bars of a gap."""
     return gap[0] <= event.bar < gap[1]
 
@@ -151,7 +151,7 @@ def _split_voices(
     """
     events, out = list[Event](), list[bool]()
     for event, is_taken in zip(passage.events, taken, strict=True):
-        inside, is_chord = first_to_last(gap, event), event.program is not None and not event.is_note
+        inside, is_chord = _in_gap(gap, event), event.program is not None and not event.is_note
         if is_chord and inside and not accompaniment:
             continue
         events.append(event)

@@ -113,8 +113,9 @@ def known_programs(profile: Mapping[str, Any]) -> dict[int, int]:
 def read_as(score: Score, profile: Mapping[str, Any]) -> list[int]:
     """The program as which a model of this corpus reads each track.
 
-    Its own, where the corpus has it. Else one of the same General MIDI family, else, of those that no other track has,
-    the one nearest in height; tracks of one unknown program are told apart so, if they can be.
+    Its own, where the corpus has it. Else one of the same General MIDI family, else one of like height, and each
+    another one in the order of their heights, if there are as many: the four pianos of a chorale are read as its four
+    voices.
     """
     known = known_programs(profile)
     own = [DRUMS if track.is_drum else track.program for track in score.tracks]
@@ -128,17 +129,37 @@ def read_as(score: Score, profile: Mapping[str, Any]) -> list[int]:
         if family:
             found[index] = min(family, key=lambda program: (abs(known[program] - heights[index]), program))
             unknown.remove(index)
-    pairs = sorted(
-        (abs(middle - heights[index]), index, program)
-        for index in unknown
-        for program, middle in known.items()
-        if program != DRUMS
-    )
-    for free_alone in (True, False):
-        for _, index, program in pairs:
-            if index not in found and not (free_alone and program in found.values()):
-                found[index] = program
-    return [found[index] for index in range(len(own))]
+    free = [program for program in known if program != DRUMS and program not in found.values()]
+    if len(free) >= len(unknown):
+        return _merged(found, _in_order(heights, {program: known[program] for program in free}, unknown))
+    pitched = [program for program in known if program != DRUMS]
+    nearest = {i: min(pitched, key=lambda program: (abs(known[program] - heights[i]), program)) for i in unknown}
+    return _merged(found, nearest)
+
+
+def _merged(found: Mapping[int, int], more: Mapping[int, int]) -> list[int]:
+    together = {**found, **more}
+    return [together[index] for index in range(len(together))]
+
+
+def _in_order(heights: Mapping[int, float], middles: Mapping[int, int], tracks: Sequence[int]) -> dict[int, int]:
+    """A program of its own for each track, higher ones for higher tracks, as near as can be all together."""
+    rows = sorted(tracks, key=lambda index: (-heights[index], index))
+    columns = sorted(middles, key=lambda program: (-middles[program], program))
+    best: dict[tuple[int, int], tuple[float, tuple[int, ...]]] = {}  # rows and columns left: distance, choices
+    for row in range(len(rows), -1, -1):
+        for column in range(len(columns), -1, -1):
+            if row == len(rows):
+                best[row, column] = 0.0, ()
+                continue
+            ways = [best[row, column + 1]] if (row, column + 1) in best else []
+            if column < len(columns) and (row + 1, column + 1) in best:
+                rest, choices = best[row + 1, column + 1]
+                distance = abs(middles[columns[column]] - heights[rows[row]])
+                ways.append((rest + distance, (columns[column], *choices)))
+            if ways:
+                best[row, column] = min(ways)
+    return dict(zip(rows, best[0, 0][1], strict=True))
 
 
 def _height(track: Track) -> float:

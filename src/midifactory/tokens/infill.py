@@ -205,6 +205,10 @@ class Rearranger:
             places.add((bar, offset))
         return np.array(sizes)
 
+    def notes_in(self, ids: Iterable[int]) -> int:
+        """How many notes base ids strike."""
+        return sum(self.tokenizer.types[token] in NOTE_TYPES for token in ids)
+
     @staticmethod
     def _by_bar(events: Iterable[Event], bars: int) -> list[list[Event]]:
         found: list[list[Event]] = [[] for _ in range(bars)]
