@@ -105,6 +105,9 @@ def program_of(name: str | int, infiller: Infiller, key: str) -> int:
     """The program of an instrument that the model knows. Raises UserError, with those that it does."""
     given = int(name) if isinstance(name, str) and name.strip().lstrip("-").isdigit() else name
     (program,) = parse_instruments([given], list(infiller.programs))
+    if program not in infiller.programs:  # of a choir of strings, the bass is the contrabass
+        alike = (known for known in infiller.programs if str(given).lower() in _instrument(known).lower())
+        program = next(alike, program)
     if program not in infiller.programs:
         known = ", ".join(_instrument(program) for program in sorted(infiller.programs))
         raise UserError(f"{key}={name}: this model never met {_instrument(program)}; it knows {known}")
@@ -185,10 +188,11 @@ def _read_replay(path: str, command: str, own: Sequence[str]) -> tuple[_Settings
     """Settings and the sample's number from a .json that the same command wrote. Raises UserError for any other."""
     try:
         record = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
-        settings = {name: record["settings"][name] for name in (*_FILES, *_SETTINGS, *own)}
-        if settings["command"] != command:
-            raise UserError(f"replay={path}: midifactory {settings['command']} wrote it; replay it with that")
-        return settings, int(record["sample"])
+        given = record["settings"]
+        wrote = given.get("command", "generate")
+        if wrote != command:
+            raise UserError(f"replay={path}: midifactory {wrote} wrote it; replay it with that")
+        return {name: given[name] for name in (*_FILES, *_SETTINGS, *own)}, int(record["sample"])
     except OSError as error:
         raise UserError(f"replay={path}: {error.strerror}; give the .json beside a piece") from error
     except (ValueError, KeyError, TypeError) as error:
