@@ -119,6 +119,7 @@ def test_only_the_region_changes_and_what_comes_is_lawful(name, bars, tracks):
         new = inside(filled.score, tracks, start, end)
         assert len(new) == filled.notes == sum(filled.notes_per_bar) > 0
         assert all(note.time + note.duration <= end and note.duration > 0 for _, note in new)
+        assert all(filled.notes_per_bar), "a bar with notes gets notes"
         # On one instrument no pitch begins while it sounds, be it of a track that was not asked for.
         programs = programs_of(score)
         old = [
@@ -153,7 +154,7 @@ def test_a_region_longer_than_the_window_is_filled_in_rounds(places):
             track.notes.append(Note(note.time + 4 * 1920, note.duration, note.pitch, note.velocity))
     (filled,) = Infiller(model_of("bare", 192, places)).fill(score, Region(0, 8, (2,)), WILD, seed=0)
     assert len(filled.notes_per_bar) == 8
-    assert sum(count > 0 for count in filled.notes_per_bar) >= 6
+    assert all(filled.notes_per_bar)
     assert outside(filled.score, (2,), 0, 10**9) == outside(score, (2,), 0, 10**9)
 
 

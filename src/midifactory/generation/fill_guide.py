@@ -22,7 +22,7 @@ class Sounding(NamedTuple):
 
 
 class FillTables:
-    """What all rows of one grammar share: for each model id how it opens bars and what metre it tells.
+    """What all rows of one grammar share: for each model id how it opens bars, what metre it tells, what it strikes.
 
     allowed: (V,) bool of ids that may stand in a span at all: not rests, of which rearranged rows have none, not the
     end of a piece, and no id that passes over a bar.
@@ -38,6 +38,7 @@ class FillTables:
         self.allowed = np.ones(size, dtype=bool)
         self.allowed[grammar.movers] = (grammar.kind != RESTS) & (grammar.bars <= 1)
         self.allowed[grammar.tokenizer.eos_id] = False
+        self.strikes = np.bincount(grammar.note_id, minlength=size)
 
 
 class Busy:
@@ -62,12 +63,12 @@ class Busy:
 
 
 class FillGuide:
-    """Implements engine.Guide for a row that fills `bars`, of the metres that Places numbers so, from its next id on.
+    """Implements engine.Guide for a row that fills bars of these `metres`, as Places numbers them, from its next id on.
 
-    busy: what sounds there already: no such pitch is struck while it does. closes: whether these bars are the whole gap
-    that the row's prompt tells of, so that the model says itself that it is done; else the row ends where a bar after
-    them would begin. sounds_before: whether the gap's bars before these have a note; if nothing has sounded, the last
-    bar must. most_tokens: of a bar; when there have been as many, the next bar begins as soon as it may.
+    busy: what sounds there already: no such pitch is struck while it does. sounds: in which bars a note has to begin,
+    if any can. closes: whether these bars are the whole gap that the row's prompt tells of, so that the model says
+    itself that it is done; else the row ends where a bar after them would begin. most_tokens: of a bar; when there have
+    been as many, the next bar begins as soon as it may.
 
     Where outside notes leave the model no lawful way on, the row ends: the rest of the bars is silent.
     """
@@ -80,13 +81,13 @@ class FillGuide:
         tables: FillTables,
         metres: Sequence[int],
         busy: Busy,
+        sounds: Sequence[bool],
         closes: bool = True,
-        sounds_before: bool = False,
         most_tokens: int = 1024,
     ):
         self.walk, self._tables, self._metres, self._busy = walk, tables, list(metres), busy
-        self._closes, self._sounds_before, self._most_tokens = closes, sounds_before, most_tokens
-        self._in_bar = 0
+        self._sounds, self._closes, self._most_tokens = list(sounds), closes, most_tokens
+        self._in_bar = self._begun = 0  # tokens of the open bar; notes before it
 
     def forced(self) -> int | None:
         """Nothing: even the first bar line is the model's, in the metre that is asked."""
@@ -104,9 +105,11 @@ class FillGuide:
         mask &= (tables.metre < 0) | (tables.metre == np.where(tables.opens, after, here))
         if self._busy.any:
             self._spare(mask)
+        if walk.bar >= 0 and self._sounds[walk.bar] and walk.begun == self._begun and (mask & ~tables.opens).any():
+            mask &= ~tables.opens
         onward = mask & tables.opens
         if walk.bar == last and self._closes:
-            ends = bool(onward.any()) and (walk.begun > 0 or self._sounds_before)
+            ends = bool(onward.any())
             mask &= ~tables.opens
             mask[tables.fill_end] = ends
             onward = np.zeros_like(mask)
@@ -132,5 +135,8 @@ class FillGuide:
             return None
         bar = walk.bar
         walk.step(token)
-        self._in_bar = 0 if walk.bar != bar else self._in_bar + 1
+        self._in_bar += 1
+        if walk.bar != bar:
+            # Byte pairs may strike the bar's first note with its bar line.
+            self._in_bar, self._begun = 0, walk.begun - int(self._tables.strikes[token])
         return token

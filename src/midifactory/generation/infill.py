@@ -9,10 +9,11 @@ its surroundings and what is still to be filled, without its own notes, to its r
 
 The guide (generation/fill_guide.py) sees to it that only the region's bars and instruments come and that no pitch is
 struck which sounds there on the same instrument. A new note ends at the region's end at the latest, and where an old
-note of its pitch and instrument begins. Tracks whose instrument the model has never met are read by it as another one,
-of the same family or else of like height; in the Score they keep their own. In a model's stream tracks of one program
-are one: where only one of them is filled, the others are to be seen in its place, and new notes go to the track of
-nearest height.
+note of its pitch and instrument begins. A bar in which the replaced tracks had notes gets some, and in new tracks one
+in which anything sounds. Tracks whose instrument the model has never met are read by it as another one, of the same
+family or else of like height; in the Score they keep their own. In a model's stream tracks of one program are one:
+where only one of them is filled, the others are to be seen in its place, and new notes go to the track of nearest
+height.
 
 Legend: E events, K bars of the piece, S samples.
 """
@@ -249,6 +250,7 @@ class _Task:
         columns = (notes["program"], notes["pitch"], notes["onset"], notes["onset"] + notes["duration"])
         self.old = [Sounding(*note) for note in zip(*(column.tolist() for column in columns), strict=True)]
         self.per_bar = self._expected(bars)
+        self.sounds = self._sounding_bars(notes["onset"])
         self.velocity = int(np.median(notes["velocity"]))  # where the tokens tell none
 
     def _passage(self, left: Score, bars: int) -> Passage:
@@ -285,6 +287,18 @@ class _Task:
                 f"{places.metre_names[self.around.metres[bar]]}); give a file whose metres they can, or train with "
                 "tokenizer.time_signature_range"
             )
+
+    def _sounding_bars(self, others: np.ndarray) -> list[bool]:
+        """(K,) in which bars a note has to begin: where one of these tracks did, or for new tracks any other does.
+
+        In the region's last bar if in none.
+        """
+        region = self.region
+        onsets = [track.notes.numpy()["time"] for track in (self.score.tracks[index] for index in region.tracks)]
+        counts, _ = np.histogram(np.concatenate([*onsets, others if region.new else []]), self.lines)
+        found = counts > 0
+        found[region.end - 1] |= not found[region.first : region.end].any()
+        return found.tolist()
 
     def _expected(self, bars: int) -> float:
         """Tokens that a bar of the fill may take: as many as stood there, or as the other instruments take."""
@@ -339,9 +353,9 @@ class _Task:
         places = self.infiller.grammar.places
         length = sum(places.bar_ticks[metre] for metre in metres)
         busy = Busy(self.infiller.grammar, self._sounding(sample, first), length)
-        last = first + bars == self.region.end
         most = int(max(_LEAST_MOST, _MOST_PER_BAR * self.per_bar))
-        return FillGuide(walk, self.infiller.tables, metres, busy, closes, bool(sample.notes) or not last, most)
+        sounds = self.sounds[first : first + bars]
+        return FillGuide(walk, self.infiller.tables, metres, busy, sounds, closes, most)
 
     def _sounding(self, sample: _Sample, first: int) -> Iterable[Sounding]:
         """What sounds from outside in the bars from `first` on, in ticks of the walk from there."""
@@ -381,7 +395,8 @@ class _Task:
         heights = {index: _height(self.score.tracks[index]) for index in self.region.tracks}
         for program, note in sample.notes:
             if tracks := tracks_of[program]:
-                notes[min(tracks, key=lambda index, pitch=note.pitch: abs(heights[index] - pitch))].append(note)
+                _, nearest = min((abs(heights[index] - note.pitch), index) for index in tracks)
+                notes[nearest].append(note)
             else:
                 added[program].notes.append(note)
         for track in added.values():
