@@ -91,7 +91,8 @@ def test_add_track_and_harmonise_leave_the_file_as_it_is(desk):
     done = run(desk, "harmonise", "melody.mid", *QUICK)
     assert done.code == 0, done
     after = Score(newest(desk, "harmonise") / "piece_01.mid")
-    assert [track.program for track in after.tracks] == [40, 41, 42, 43]
+    assert after.tracks[0].program == 40
+    assert {41, 42, 43} >= {track.program for track in after.tracks[1:]} > set()
     assert notes(after.tracks[0]) == notes(before.tracks[0])
     done = run(desk, "harmonise", "melody.mid", "instruments=[cello]", "bars=2-", *QUICK)
     assert done.code == 0, done
@@ -105,7 +106,10 @@ def test_a_melody_on_another_instrument_is_read_as_one_that_the_model_knows(desk
     done = run(desk, "harmonise", "flute.mid", *QUICK)
     assert done.code == 0, done
     assert "track 1 Tune (Flute) is read as Violin, which the model knows" in done.out
-    assert [t.program for t in Score(newest(desk, "harmonise") / "piece_01.mid").tracks] == [73, 41, 42, 43]
+    first, *added = [track.program for track in Score(newest(desk, "harmonise") / "piece_01.mid").tracks]
+    assert first == 73
+    assert {*added} <= {41, 42, 43}, "an untrained voice may stay silent, and is then no track of the file"
+    assert added
 
 
 @pytest.mark.parametrize(
