@@ -63,7 +63,7 @@ def fill_file(
         if only not in (None, number):
             continue
         whole, ticks = Composition(piece.score, (), 0), (piece.start_tick, piece.end_tick)
-        written.append(write_piece(whole, number, settings, folder, config.piano_roll, config.audio, ticks))
+        written.append(write_piece(whole, number, settings, folder, config.piano_roll, config.audio, None, ticks))
         counts = " ".join(map(str, piece.notes_per_bar))
         print(f"  bars {region.first + 1}-{region.end}: {piece.notes} new notes ({counts} a bar)")
     if config.piano_roll and only is None:
