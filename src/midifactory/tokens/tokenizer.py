@@ -178,8 +178,9 @@ class Tokenizer:
 
     @property
     def special_ids(self) -> list[int]:
-        """Their ids."""
-        return [self.tokens.index(token) for token in self.special_tokens]
+        """The ids of PAD, BOS, EOS and the tokens of infilling; those of MMM's tracks are part of its music."""
+        infill = [f"{name}_None" for name in INFILL_TOKENS] if self.infills else []
+        return [self.pad_id, self.bos_id, self.eos_id, *(self.tokens.index(token) for token in infill)]
 
     @property
     def infills(self) -> bool:
@@ -392,7 +393,7 @@ class Tokenizer:
 
         In MIDILike, notes that still sound where the ids end are ended a beat later.
         """
-        special = set(self.miditok.special_tokens_ids)
+        special = set(self.special_ids)
         kept = [i for i in self.to_base_ids(ids).tolist() if i not in special]
         if self.miditok._note_on_off:
             kept += self._note_ends(kept)
