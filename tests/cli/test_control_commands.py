@@ -85,6 +85,7 @@ def test_vary_writes_variations_and_a_record(desk, keep):
     record = json.loads((folder / "variation.json").read_text())
     assert [row["broken"] for row in record["variations"]] == [0, 0]
     assert (record["settings"]["from_tick"], record["settings"]["to_tick"]) == (2 * BAR, 4 * BAR)
+    assert all(row["originality"]["notes"] > 0 for row in record["variations"])
     for old, new in zip(events(desk / "my duet.mid"), events(folder / "variation_01.mid"), strict=True):
         assert [row for row in new if row[0] < 2 * BAR] == [row for row in old if row[0] < 2 * BAR]
 

@@ -54,7 +54,9 @@ def test_infill_writes_pieces_a_picture_and_a_record_and_replays_them(desk):
     kept = [note for note in notes(before.tracks[1]) if not 3840 <= note[0] < 7680]
     assert [note for note in notes(after.tracks[1]) if not 3840 <= note[0] < 7680] == kept
     assert notes(after.tracks[1]) != notes(before.tracks[1])
-    settings = json.loads((folder / "piece_02.json").read_text())["settings"]
+    record = json.loads((folder / "piece_02.json").read_text())
+    settings = record["settings"]
+    assert 0 < record["originality"]["notes"] < record["notes"]  # of the region alone
     assert (settings["bars"], settings["tracks"], settings["seed"]) == ("3-4", "alto", 4)
 
     again = run_command(desk, "infill", str(folder / "piece_02.json"), *QUICK)

@@ -26,10 +26,14 @@ def atelier(studio, tmp_path) -> Path:
     return folder
 
 
+def newest_piece(folder: Path) -> Path:
+    """The .json of the last run's first piece."""
+    return max(folder.glob("outputs/generate/*/piece_01.json"), key=lambda path: path.stat().st_mtime_ns)
+
+
 def newest_record(folder: Path) -> dict:
-    """The .json of the last generated piece."""
-    paths = sorted(folder.glob("outputs/generate/*/piece_01.json"), key=lambda path: path.stat().st_mtime_ns)
-    return json.loads(paths[-1].read_text())
+    """What stands in it."""
+    return json.loads(newest_piece(folder).read_text())
 
 
 def index_of(folder: Path) -> Path:
@@ -44,7 +48,7 @@ def test_a_generated_piece_says_what_of_it_is_copied(atelier):
     assert done.out.count("originality: ") == 2
     record = newest_record(atelier)
     originality = Originality([OriginalityIndex(index_of(atelier))])
-    score = Score(next(atelier.glob("outputs/generate/*/piece_01.mid")))
+    score = Score(newest_piece(atelier).with_suffix(".mid"))
     assert record["originality"] == originality.of(score).to_dict()
 
 

@@ -10,9 +10,11 @@ from omegaconf import DictConfig
 from symusic import Score
 from tqdm import tqdm
 
+from midifactory.cli.arguments import listed
 from midifactory.cli.building import default_device, plain
 from midifactory.cli.generate import read_prompt, write_piece
 from midifactory.cli.latent_pieces import check_plain_number
+from midifactory.cli.originality import find_originality
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
 from midifactory.errors import UserError
 from midifactory.generation.infill import Filled, Infiller, Region, bar_lines, read_as
@@ -57,13 +59,13 @@ def fill_file(
             score, region, sampling, settings["num_samples"], settings["seed"],
             programs, wishes.pitch_range, wishes.program_ranges, bar.update,
         )  # fmt: skip
-    folder = Path(config.run_dir)
+    folder, known = Path(config.run_dir), find_originality(trained)
     written = []
     for number, piece in enumerate(pieces, start=1):
         if only not in (None, number):
             continue
         whole, ticks = Composition(piece.score, (), 0), (piece.start_tick, piece.end_tick)
-        written.append(write_piece(whole, number, settings, folder, config.piano_roll, config.audio, None, ticks))
+        written.append(write_piece(whole, number, settings, folder, config.piano_roll, config.audio, known, ticks))
         counts = " ".join(map(str, piece.notes_per_bar))
         print(f"  bars {region.first + 1}-{region.end}: {piece.notes} new notes ({counts} a bar)")
     if config.piano_roll and only is None:
@@ -92,7 +94,7 @@ def tracks_of(settings: _Settings, score: Score) -> tuple[int, ...]:
     if given is None or str(given).strip().lower() == "all":
         return tuple(index for index, track in enumerate(score.tracks) if len(track.notes))
     found: list[int] = []
-    for name in (part.strip().strip("'\"") for part in str(given).strip().strip("[]").split(",")):
+    for name in listed(given):
         these = _tracks_named(name, score)
         if not these:
             there = ", ".join(_described(score))

@@ -19,7 +19,7 @@ from midifactory import files
 from midifactory.cli import hydra_app
 from midifactory.cli.attributes import take_words, tell_numbers
 from midifactory.cli.building import default_device, plain
-from midifactory.cli.originality import find_originality, require_originality
+from midifactory.cli.originality import find_originality, report_copies, require_originality
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
 from midifactory.errors import UserError
 from midifactory.generation.copies import CopyGuard
@@ -349,22 +349,20 @@ def write_piece(
 ) -> Path:
     """Write one piece's files and print where they are, and how much of it is copied; returns the MIDI file.
 
-    region_ticks: shaded in the picture.
+    region_ticks: where its own music is, which is shaded in the picture; None for all but a prompt.
     """
     stem = folder / f"piece_{number:02d}"
     midi = stem.with_suffix(".mid")
     save_score(piece.score, midi)
     print(f"{midi.resolve()}  ({bar_count(piece.score)} bars, {piece.score.note_num()} notes)")
-    copied = originality.of(piece.score, piece.prompt_end_tick) if originality is not None else None
-    if copied is not None:
-        print(f"  {copied.line()}")
+    copied = report_copies(originality, piece.score, *(region_ticks or (piece.prompt_end_tick,)))
     record: dict[str, Any] = {
         "midifactory": metadata.version("midifactory"),
         "sample": number,
         "settings": settings,
         "seconds": round(duration_seconds(piece.score), 3),
         "notes": piece.score.note_num(),
-        "originality": copied.to_dict() if copied is not None else None,
+        "originality": copied,
         "midi_sha256": hashlib.sha256(midi.read_bytes()).hexdigest(),
     }
     if piece.score.note_num() == 0:

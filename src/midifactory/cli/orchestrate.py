@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from midifactory import files
 from midifactory.cli import hydra_app
+from midifactory.cli.arguments import listed
 from midifactory.cli.building import plain
 from midifactory.cli.latent_pieces import write_score
 from midifactory.cli.varying import read_source
@@ -27,13 +28,13 @@ def run(config: DictConfig) -> Path:
     """Write orchestrated.mid, its picture and sound, and orchestrated.json."""
     settings = plain(config)
     names, tracks = settings["instruments"], settings["tracks"]
+    if isinstance(tracks, (str, int)):
+        tracks = [int(name) if name.isdigit() else name for name in listed(tracks)]
     score = read_source(config.prompt, "orchestrate")
     if not isinstance(names, list) or not names or any(type(name) not in (str, int) for name in names):
         raise UserError(
             f"instruments={names}: give names or programs, such as [flute,cello]; the file has {describe_tracks(score)}"
         )
-    if tracks is not None and (not isinstance(tracks, list) or any(type(name) not in (str, int) for name in tracks)):
-        raise UserError(f"tracks={tracks}: give numbers or names, such as [1,3]; the file has {describe_tracks(score)}")
     if type(config.revoice) is not bool:
         raise UserError(f"revoice={config.revoice}: give true or false")
     programs = [parse_instruments([name])[0] for name in names]

@@ -1,13 +1,15 @@
 """`midifactory originality`: how much of any MIDI file stands in what a model was trained on."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+from symusic import Score
 
 from midifactory.cli.hydra_app import report
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
 from midifactory.errors import UserError
 from midifactory.music.originality import Originality, OriginalityIndex
-from midifactory.music.score import UnreadableMidi, load_score
+from midifactory.music.score import UnreadableMidi, cut, load_score
 from midifactory.training.checkpoint import load_trained
 
 USAGE = """usage: midifactory originality FILE.mid ... [checkpoint=FILE]
@@ -68,6 +70,17 @@ def find_originality(trained: _Checkpoint) -> Originality | None:
     except UserError as error:
         print(f"originality is not reported: {error}")
         return None
+
+
+def report_copies(
+    originality: Originality | None, score: Score, begin_tick: int = 0, end_tick: int | None = None
+) -> dict[str, Any] | None:
+    """Print how much of a Score from one tick to another is copied; as plain values, None where nobody knows."""
+    if originality is None:
+        return None
+    found = originality.of(score if end_tick is None else cut(score, end_tick), begin_tick)
+    print(f"  {found.line()}")
+    return found.to_dict()
 
 
 def _open(checkpoint: Path, recorded: str) -> OriginalityIndex:

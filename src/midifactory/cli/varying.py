@@ -12,6 +12,7 @@ from midifactory.cli.building import default_device, plain
 from midifactory.cli.continuing import check_bar, plain_tokens
 from midifactory.cli.generate import read_prompt
 from midifactory.cli.latent_pieces import check_plain_number, read_sampling, write_record, write_score
+from midifactory.cli.originality import find_originality, report_copies
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
 from midifactory.errors import UserError
 from midifactory.generation.varying import KEEPS, refuse_unless_told_in_order, vary
@@ -47,10 +48,11 @@ def run(config: DictConfig) -> list[Path]:
         found = vary(
             trained, score, begin, end, config.keep, wishes, sampling, config.num_samples, config.seed, bar.update
         )
-    folder, rows = Path(config.run_dir), []
+    folder, rows, known = Path(config.run_dir), [], find_originality(trained)
     for number, variation in enumerate(found, start=1):
         midi = write_score(variation.piece.score, folder / f"variation_{number:02d}", config, begin)
-        rows.append({"file": midi.name, "broken": variation.broken})
+        copied = report_copies(known, variation.piece.score, begin, end)
+        rows.append({"file": midi.name, "broken": variation.broken, "originality": copied})
         if variation.broken:
             print(f"  {variation.broken} notes found no free pitch that keeps the contour")
     settings = {**plain(config), "from_tick": begin, "to_tick": end}
