@@ -17,11 +17,12 @@ from midifactory.cli.latent_pieces import check_plain_number
 from midifactory.cli.originality import find_originality
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
 from midifactory.errors import UserError
-from midifactory.generation.infill import Filled, Infiller, Region, bar_lines, read_as
+from midifactory.generation.infill import Filled, Infiller, Region, read_as
 from midifactory.generation.pieces import Composition
 from midifactory.generation.sampling import Sampling
 from midifactory.generation.wishes import Wishes, bind_range
 from midifactory.music.instruments import DRUMS, parse_instruments
+from midifactory.music.joining import bar_lines, instrument_name
 from midifactory.render.pianoroll import save_pianorolls, track_label
 from midifactory.training.checkpoint import load_trained
 
@@ -108,11 +109,11 @@ def program_of(name: str | int, infiller: Infiller, key: str) -> int:
     given = int(name) if isinstance(name, str) and name.strip().lstrip("-").isdigit() else name
     (program,) = parse_instruments([given], list(infiller.programs))
     if program not in infiller.programs:  # of a choir of strings, the bass is the contrabass
-        alike = (known for known in infiller.programs if str(given).lower() in _instrument(known).lower())
+        alike = (known for known in infiller.programs if str(given).lower() in instrument_name(known).lower())
         program = next(alike, program)
     if program not in infiller.programs:
-        known = ", ".join(_instrument(program) for program in sorted(infiller.programs))
-        raise UserError(f"{key}={name}: this model never met {_instrument(program)}; it knows {known}")
+        known = ", ".join(instrument_name(program) for program in sorted(infiller.programs))
+        raise UserError(f"{key}={name}: this model never met {instrument_name(program)}; it knows {known}")
     return program
 
 
@@ -134,21 +135,15 @@ def _tracks_named(name: str, score: Score) -> list[int]:
 def _described(score: Score) -> list[str]:
     programs = [DRUMS if track.is_drum else track.program for track in score.tracks]
     return [
-        f"{number} {label}" + (f" ({instrument})" if (instrument := _instrument(program)) != label else "")
+        f"{number} {label}" + (f" ({instrument})" if (instrument := instrument_name(program)) != label else "")
         for number, (label, program) in enumerate(zip(map(track_label, score.tracks), programs, strict=True), start=1)
     ]
-
-
-def _instrument(program: int) -> str:
-    import pretty_midi
-
-    return "Drums" if program == DRUMS else pretty_midi.program_to_instrument_name(program)
 
 
 def _readings(score: Score, programs: Sequence[int]) -> list[str]:
     """What to say of tracks that the model reads as another instrument."""
     return [
-        f"track {name} is read as {_instrument(program)}, which the model knows"
+        f"track {name} is read as {instrument_name(program)}, which the model knows"
         for name, track, program in zip(_described(score), score.tracks, programs, strict=True)
         if program != (DRUMS if track.is_drum else track.program) and len(track.notes)
     ]

@@ -33,7 +33,8 @@ from midifactory.generation.fill_guide import Busy, FillGuide, FillTables, Sound
 from midifactory.generation.sampling import Sampling
 from midifactory.models.interface import SequenceModel
 from midifactory.models.vae import VAE
-from midifactory.music.score import bar_starts, note_arrays, ticks_per_bar
+from midifactory.music.joining import bar_lines
+from midifactory.music.score import note_arrays
 from midifactory.music.splice import splice, without
 from midifactory.tokens.bounds import Bounds, Controls
 from midifactory.tokens.grammar import DRUMS, Grammar
@@ -89,17 +90,6 @@ class _Sample:
     events: list[Event] = field(default_factory=list)
     sounding: list[Sounding] = field(default_factory=list)  # in the Score's ticks
     notes: list[tuple[int, Note]] = field(default_factory=list)  # program, and the note in the Score's ticks
-
-
-def bar_lines(score: Score) -> np.ndarray:
-    """(K + 1,) ticks of the lines of the bars that sound or wait, and the end of the last one."""
-    starts = bar_starts(score)
-    if not len(starts):
-        return np.zeros(1, dtype=np.int64)
-    in_force = [signature for signature in score.time_signatures if signature.time <= starts[-1]]
-    last = max(in_force, key=lambda signature: signature.time, default=None)
-    length = ticks_per_bar(last, score.ticks_per_quarter) if last else 4 * score.ticks_per_quarter
-    return np.append(starts, int(starts[-1]) + length)
 
 
 def known_programs(profile: Mapping[str, Any]) -> dict[int, int]:
