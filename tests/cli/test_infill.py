@@ -65,7 +65,7 @@ def test_infill_writes_pieces_a_picture_and_a_record_and_replays_them(desk):
     assert replayed.read_bytes() == (folder / "piece_02.mid").read_bytes()
     other = run_command(desk, "harmonise", str(folder / "piece_02.json"))
     assert other.code == 2
-    assert "midifactory infill wrote it" in other.message
+    assert "type midifactory infill replay=" in other.message
 
 
 @pytest.mark.parametrize("tracks", ["2", "alto", "Alto", "viola", "[alto]", "41"])

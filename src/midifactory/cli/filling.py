@@ -1,7 +1,6 @@
 """What `infill`, `add_track` and `harmonise` share: a MIDI file, a region of it, and new notes in it, written."""
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from tqdm import tqdm
 
 from midifactory.cli.arguments import listed
 from midifactory.cli.building import default_device, plain
-from midifactory.cli.generate import read_prompt, write_piece
+from midifactory.cli.generate import read_prompt, read_replay, write_piece
 from midifactory.cli.latent_pieces import check_plain_number
 from midifactory.cli.originality import find_originality
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
@@ -42,7 +41,10 @@ def fill_file(
 
     Writes the pieces as `generate` does, and a picture of the file before and after.
     """
-    settings, only = _read_replay(config.replay, command, own) if config.replay else (_read(config, command, own), None)
+    if config.replay:
+        settings, only = read_replay(Path(config.replay), command, own, (*_FILES, *_SETTINGS))
+    else:
+        settings, only = _read(config, command, own), None
     sampling = Sampling(*(settings[name] for name in ("temperature", "top_k", "top_p", "min_p", "typical_p")))
     trained = load_trained(settings["checkpoint"], default_device(settings["device"], "device"))
     if settings["checkpoint_sha256"] not in (None, trained.sha256):
@@ -179,20 +181,3 @@ def _read(config: DictConfig, command: str, own: Sequence[str]) -> _Settings:
         "prompt": str(prompt.resolve()),
         "prompt_sha256": hashlib.sha256(prompt.read_bytes()).hexdigest(),
     }
-
-
-def _read_replay(path: str, command: str, own: Sequence[str]) -> tuple[_Settings, int]:
-    """Settings and the sample's number from a .json that the same command wrote. Raises UserError for any other."""
-    try:
-        record = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
-        given = record["settings"]
-        wrote = given.get("command", "generate")
-        if wrote != command:
-            raise UserError(f"replay={path}: midifactory {wrote} wrote it; replay it with that")
-        return {name: given[name] for name in (*_FILES, *_SETTINGS, *own)}, int(record["sample"])
-    except OSError as error:
-        raise UserError(f"replay={path}: {error.strerror}; give the .json beside a piece") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"replay={path}: not written by midifactory {command}; give the .json beside a piece"
-        ) from error

@@ -304,17 +304,19 @@ def build_style(config: dict[str, Any]) -> Style:
         raise UserError(f"style: {error}") from error
 
 
-def read_replay(path: Path, command: str = "generate", own: Sequence[str] = ()) -> tuple[dict[str, Any], int]:
+def read_replay(
+    path: Path, command: str = "generate", own: Sequence[str] = (), shared: Sequence[str] = (*_SETTINGS, *_FILES)
+) -> tuple[dict[str, Any], int]:
     """Settings and the sample's number from a .json that `write_piece` wrote. Raises UserError for any other file.
 
-    own: the settings that `command` has beside those of generate.
+    own: the settings that `command` has beside the `shared` ones, those of generate.
     """
     try:
         record = json.loads(path.expanduser().read_text(encoding="utf-8"))
         given = {**_ADDED_SETTINGS, **record["settings"]}
         writer = given.get("command", "generate")
         if writer == command:
-            settings = {name: given[name] for name in (*_SETTINGS, *_FILES, *own)}
+            settings = {name: given[name] for name in (*shared, *own)}
             return settings, int(record["sample"])
     except OSError as error:
         raise UserError(f"replay={path}: {error.strerror}; give the .json beside a generated piece") from error
