@@ -216,6 +216,7 @@ def test_a_refused_resume_does_not_change_what_the_next_one_does(tmp_path, here)
         (["repetition_penalty=0.5"], ["repetition_penalty=0.5", "1 (off)"]),
         (["grammar=perhaps"], ["grammar=perhaps", "true or false"]),
         (["grammar=false", "polyphony=2"], ["polyphony=2", "without a grammar"]),
+        (["grammar=off", "polyphony=2"], ["polyphony=2", "without a grammar"]),
         (["grammar=false", "style=melody"], ["style=melody", "grammar"]),
         (["temperature_per_type.Pich=0.9"], ["temperature_per_type.Pich", "nearest: Pitch"]),
         (["temperature_per_type.Pitch=-1"], ["temperature_per_type.Pitch=-1"]),

@@ -222,6 +222,8 @@ def read_settings(config: DictConfig) -> dict[str, Any]:
     """All that decides the notes, as plain values, the defaults filled in."""
     values = plain(config)
     settings = {key: values[key] for key in _SETTINGS}
+    for name in ("grammar", "int8"):  # Hydra takes true and false alone for what they are
+        settings[name] = {"on": True, "off": False}.get(str(settings[name]).lower(), settings[name])
     take_words(settings, values)
     checkpoint = checkpoint_in(config.checkpoint) if config.checkpoint else newest_checkpoint()
     settings["checkpoint"] = str(checkpoint.resolve())
