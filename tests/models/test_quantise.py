@@ -9,6 +9,7 @@ from midifactory.models import native
 from midifactory.models.attention import Attention
 from midifactory.models.frames import FrameTransformer
 from midifactory.models.interface import Conditions, SequenceModel
+from midifactory.models.positions import POSITIONS
 from midifactory.models.quantise import Int8Linear, quantise
 from midifactory.models.recurrent import Recurrent
 from midifactory.models.transformer import Transformer
@@ -92,6 +93,23 @@ def test_with_a_state_the_logits_are_those_without(monkeypatch, name, rows, has_
     expected = model(ids).logits
     torch.testing.assert_close(cached, expected, rtol=1e-3, atol=1e-4 * expected.std().item())
     assert eight == ((cached - exact).abs().max() > 1e-3 * exact.std())
+
+
+@torch.inference_mode()
+@pytest.mark.skipif(native._library() is None, reason="there is no C compiler")
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_keys_and_values_of_8_bits_move_the_logits_little(monkeypatch, positions):
+    """Whatever the positions; oracle: the same weights with keys and values as they are."""
+    torch.manual_seed(0)
+    model = quantise(Transformer(VOCAB, d_model=64, heads=4, layers=2, context=64, positions=positions))
+    ids, found = torch.randint(3, VOCAB, (3, 40)), []
+    for has_native in (True, False):
+        if not has_native:
+            monkeypatch.setattr(native, "_library", lambda: None)
+        state = model.new_state(3, 40)
+        assert state.eight == has_native
+        found.append(torch.cat([model(token, state).logits for token in ids.split(1, 1)], 1))
+    assert 0 < (found[0] - found[1]).abs().max() < 0.05 * found[1].std()
 
 
 @torch.inference_mode()

@@ -135,7 +135,7 @@ def run_segments(
     the segment alone, as in training: the first one after the `prompt`'s last bar (the whole of it where it opens
     none), each later one after a Bar token. The guides go through the whole row, so bars, ringing notes and the length
     asked for are its own. `bars_before`: those of the prompt that are closed. on_note: told each note as soon as it is
-    whole. Ends with the segments, or when every guide is done.
+    whole. at_once: as in Engine.steps. Ends with the segments, or when every guide is done.
     """
     bar_id = guides[0].walk.bar_id
     assert bar_id is not None

@@ -172,8 +172,8 @@ def compose(
     tokenizer without one composes freely in any case. Each piece is the best of `best_of`: by the fewest nats per note,
     or by the greatest of a statistic (music/statistics.py). at_once: how many rows are decoded together, None for all.
     on_note: told each note as soon as it is whole, where there is a grammar. copies: what keeps each of the pieces from
-    copying; it stays as it is, and needs a grammar. Raises UserError where the prompt does not
-    fit into the model's window, and for rows that memory does not hold.
+    copying; it stays as it is, and needs a grammar. Raises UserError where the prompt does not fit into the model's
+    window, and for rows that memory does not hold.
     """
     tokenizer = trained.tokenizer
     engine_window = window or trained.window

@@ -85,7 +85,7 @@ class FrameState(State):
 class FrameTransformer(SequenceModel):
     """For `tokenizer=voice_grid`, whose places it needs.
 
-    Pieces are read whole: `context` is None, the keyword of that name the most cells that a row may have. heads and
+    Pieces are read whole: `context` is None, the keyword of that name the most cells of a row, `longest`. heads and
     layers are those of the Transformer over frames, d_model and dropout its and the cells'. cell_layers: feed-forwards
     for each cell. feature_dropout: the share of places that a position is not told of in training. condition_sizes and
     latent_size are those of TokenInput. A row may begin with one special token (BOS) and then holds cells; what follows
