@@ -1,5 +1,6 @@
 """Attributes typed at a composition, and the report of obedience: what is kept to, what is told, what is refused."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -8,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from midifactory.cli import obedience
+from midifactory.cli.asking import asked_values, told_length, typed_values
 from midifactory.cli.attributes import take_words, tell_numbers
-from midifactory.cli.obedience import asked_values, length_of
 from midifactory.data.conditions import ConditionCodec, Label, Number
 from midifactory.errors import UserError
-from midifactory.music.attributes import UNITS
+from midifactory.music.attributes import UNITS, attributes_of
 from midifactory.music.score import load_score
 
 from .conftest import Outcome, run_command
@@ -24,13 +25,14 @@ PITCH = Number("mean_pitch", (60.0,), 50.0, 70.0, (55.0, 60.0, 65.0), UNITS["mea
 BARS = Number("bars", (4.0,), 2.0, 16.0, (3.0, 4.0, 8.0), UNITS["bars"])
 KEY = Label("key", ("C major", "A minor", "Db major"))
 PROGRAMS = Label("programs", ("[0]", "[-1,0,33]"))
+TEMPO = Number("tempo_bpm", (80.0, 120.0), 60.0, 200.0, (75.0, 100.0, 150.0), UNITS["tempo_bpm"])
 PROFILE = {"programs": [{"program": 0}, {"program": 33}, {"program": -1}]}
 
 
 def settings_of(**typed):
     """Settings of a generation in which nothing is asked but `typed`."""
     names = ("density", "polyphony", "tempo_bpm", "bars", "seconds", "metre", "key", "instruments", "prompt")
-    return {**dict.fromkeys(names), "conditions": {}, **typed}
+    return {**dict.fromkeys(names), "conditions": {}, "seed": 0, **typed}
 
 
 def told(codec_fields, **typed):
@@ -93,6 +95,35 @@ def test_an_attribute_twice_is_refused():
         told((DENSITY,), density="high", conditions={"density": "low"})
 
 
+@pytest.mark.parametrize(("word", "low", "high"), [("low", 62.5, 87.5), ("Medium", 87.5, 125), ("high", 125, 175)])
+def test_a_word_for_the_tempo_is_a_number_nearest_to_its_level_that_varies_with_the_seed(word, low, high):
+    found = [told((TEMPO, DENSITY), tempo_bpm=word, seed=seed) for seed in range(40)]
+    for settings in found:
+        assert settings["conditions"] == {"tempo_bpm": settings["tempo_bpm"]}
+        assert low <= settings["tempo_bpm"] <= high
+        assert settings["tempo_bpm"] == round(settings["tempo_bpm"])
+    assert len({settings["tempo_bpm"] for settings in found}) > 10
+    assert told((TEMPO,), tempo_bpm=word, seed=7) == told((TEMPO,), tempo_bpm=word, seed=7)
+
+
+def test_a_word_for_the_tempo_never_leaves_what_training_showed():
+    narrow = Number("tempo_bpm", (96.4,), 96.25, 96.75, (96.25, 96.25, 96.5), UNITS["tempo_bpm"])
+    assert told((narrow,), tempo_bpm="low")["tempo_bpm"] == 96.25
+    high = {told((narrow,), tempo_bpm="high", seed=seed)["tempo_bpm"] for seed in range(20)}
+    assert 96.37 < min(high) < max(high) <= 96.75
+
+
+def test_a_word_for_the_tempo_needs_a_model_that_was_told_tempos():
+    """Else it is left for the refusal that says how to train one; so is one of another measure, which is only told."""
+    old = Number("tempo_bpm", TEMPO.edges, TEMPO.lowest, TEMPO.highest, TEMPO.levels)
+    for fields in ((DENSITY,), (old,)):
+        settings = told(fields, tempo_bpm="high")
+        assert (settings["tempo_bpm"], settings["conditions"]) == (None, {"tempo_bpm": "high"})
+    with pytest.raises(UserError, match="they mean the same; give one"):
+        told((TEMPO,), tempo_bpm="high", conditions={"tempo_bpm": "low"})
+    assert told((TEMPO,), conditions={"tempo_bpm": "low"})["tempo_bpm"] is None, "told only"
+
+
 # --- What is asked ---------------------------------------------------------------------------------------
 
 
@@ -109,12 +140,33 @@ def test_values_are_spread_evenly_and_all_may_be_asked(field, count):
         assert values == sorted(values)
 
 
+@pytest.mark.parametrize("field", [DENSITY, PITCH, BARS, KEY, PROGRAMS])
+def test_what_is_typed_are_few_values_side_by_side(field):
+    values = typed_values(field, 200)
+    assert len(values) == 200
+    assert [value for value, _ in itertools.groupby(values)] == sorted(set(values), key=values.index)
+    assert all(field.encode_wish(value) for value in values)
+    if isinstance(field, Number):
+        assert len({field.encode_wish(value) for value in values}) == field.size - 1, "every range is asked"
+        assert len(set(values)) <= 20
+    counts = [values.count(value) for value in set(values)]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_whole_numbers_are_typed_of_bars_and_voices():
+    voices = Number("polyphony", (1.6, 2.5), 1.3, 3.7, (1.5, 2.0, 3.0), UNITS["polyphony"])
+    assert set(typed_values(voices, 200)) == {2, 3}
+    assert set(typed_values(BARS, 200)) <= set(range(2, 17))
+    one = Number("polyphony", (1.2,), 1.1, 1.4, (1.1, 1.2, 1.3), UNITS["polyphony"])
+    assert set(typed_values(one, 5)) == {1}, "kept to, though the model cannot be told"
+
+
 def test_a_length_is_the_models_own_to_end():
     trained = SimpleNamespace(segment={"unit": "bars", "length": 4})
-    assert (length_of(trained, DENSITY, None).bars, length_of(trained, DENSITY, None).or_end) == (4, False)
-    assert length_of(trained, KEY, 6).bars == 6
-    assert (length_of(trained, BARS, 6).bars, length_of(trained, BARS, 6).or_end) == (24, True)
-    assert length_of(SimpleNamespace(segment={"unit": "seconds", "length": 16.0}), KEY, None).bars == 8
+    assert (told_length(trained, DENSITY, None).bars, told_length(trained, DENSITY, None).or_end) == (4, False)
+    assert told_length(trained, KEY, 6).bars == 6
+    assert (told_length(trained, BARS, 6).bars, told_length(trained, BARS, 6).or_end) == (24, True)
+    assert told_length(SimpleNamespace(segment={"unit": "seconds", "length": 16.0}), KEY, None).bars == 8
 
 
 # --- By the commands -------------------------------------------------------------------------------------
@@ -155,24 +207,66 @@ def test_a_word_and_a_number_are_recorded_and_replayed(trained):
         assert again.read_bytes() == piece.read_bytes()
 
 
-def test_the_report_says_what_is_obeyed(trained):
-    done = run_command(trained, "obedience", "samples=24", "bars=2", "guidance=2")
+@pytest.mark.parametrize(("asked", "words"), [("model", "only told"), ("command", "as typed at generate")])
+def test_the_report_says_what_is_obeyed(trained, asked, words):
+    done = run_command(trained, "obedience", "samples=24", "bars=2", "guidance=2", f"asked={asked}")
     assert done.code == 0, done
+    assert f"asked {words}" in done.out
     assert re.search(r"density +24  Spearman 0\.\d\d \(.* to .*\), median off by \S+ notes a beat", done.out)
-    (folder,) = (trained / "outputs" / "obedience").iterdir()
+    record, folder = report_of(trained)
     assert (folder / "obedience.png").read_bytes().startswith(b"\x89PNG")
-    record = json.loads((folder / "obedience.json").read_text())
+    assert record["asked"].startswith(words)
     assert list(record["attributes"]) == ["density", "mean_pitch"]
     for name, row in record["attributes"].items():
         assert len(row["asked"]) == len(row["measured"]) == 24, name
         assert row["spearman"] > 0.5, name
     again = run_command(
-        trained, "obedience", "samples=24", "bars=2", "guidance=2", "attributes=[mean_pitch]", "at_once=5"
-    )
+        trained, "obedience", "samples=24", "bars=2", "guidance=2", f"asked={asked}", "attributes=[mean_pitch]",
+        "at_once=5",
+    )  # fmt: skip
     assert again.code == 0, again
-    second = max((trained / "outputs" / "obedience").iterdir(), key=lambda path: path.stat().st_mtime)
-    row = json.loads((second / "obedience.json").read_text())["attributes"]["mean_pitch"]
+    row = report_of(trained)[0]["attributes"]["mean_pitch"]
     assert row["asked"] == record["attributes"]["mean_pitch"]["asked"]
+
+
+def report_of(folder: Path) -> tuple[dict, Path]:
+    """The newest report and its folder."""
+    newest = max((folder / "outputs" / "obedience").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    return json.loads((newest / "obedience.json").read_text()), newest
+
+
+def test_a_piece_of_the_report_is_the_one_that_generate_writes(trained):
+    """The same settings typed at generate, measured on the file."""
+    done = run_command(trained, "obedience", "samples=2", "bars=4", "attributes=[density]", "guidance=2", "seed=3")
+    assert done.code == 0, done
+    row = report_of(trained)[0]["attributes"]["density"]
+    for number, (asked, measured) in enumerate(zip(row["asked"], row["measured"], strict=True)):
+        _, piece = generated(trained, f"density={asked}", "guidance=2", f"seed={3 + number}")
+        assert attributes_of(load_score(piece))["density"] == pytest.approx(measured)
+
+
+def test_an_interrupted_report_goes_on(trained, monkeypatch):
+    """What it has is not asked again, and the whole is what it would have been; other settings are refused."""
+    asked = ("samples=4", "bars=1")
+    assert run_command(trained, "obedience", *asked).code == 0
+    whole, _ = report_of(trained)
+    assert run_command(trained, "obedience", *asked, "attributes=[density]").code == 0
+    begun, folder = report_of(trained)
+    assert list(begun["attributes"]) == ["density"]
+    seen, ask = [], obedience.ask
+    monkeypatch.setattr(obedience, "ask", lambda model, name, config: seen.append(name) or ask(model, name, config))
+    done = run_command(trained, "obedience", f"resume={folder}", "attributes=null")
+    assert done.code == 0, done
+    assert seen == ["mean_pitch"]
+    assert report_of(trained)[1] == folder
+    assert report_of(trained)[0]["attributes"] == whole["attributes"]
+    again = run_command(trained, "obedience", f"resume={folder}")
+    assert (again.code, seen) == (0, ["mean_pitch"])
+    assert "density" in again.out
+    assert_refused(run_command(trained, "obedience", f"resume={folder}", "samples=5"), "samples was 4", "start anew")
+    refused = run_command(trained, "obedience", f"resume={folder}", "generate.key_strength=5")
+    assert_refused(refused, "generate.key_strength was 3.0")
+    assert_refused(run_command(trained, "obedience", f"resume={trained}"), "no report was begun there")
 
 
 @pytest.mark.parametrize(
@@ -185,6 +279,9 @@ def test_the_report_says_what_is_obeyed(trained):
         ("generate", ["density=low", "conditions.density=high"], ["they mean the same"]),
         ("obedience", ["attributes=[densty]"], ["attributes=densty", "density, mean_pitch", "nearest: density"]),
         ("obedience", ["samples=1"], ["samples=1", "at least 2"]),
+        ("obedience", ["asked=loudly"], ["asked=loudly", "command, model"]),
+        ("obedience", ["generate.prompt=song.mid"], ["generate.prompt=song.mid", "leave it out"]),
+        ("obedience", ["generate.polyphony=0", "samples=2"], ["polyphony=0", "density", "asked=model"]),
         ("obedience", ["guidance=much"], ["guidance=much", "number"]),
     ],
 )

@@ -14,6 +14,7 @@ from symusic import Score
 from cli.conftest import run_command
 from midifactory.cli import ports
 from midifactory.cli.desk import COMMANDS, Desk
+from midifactory.cli.knobs import SPANS, Knobs
 from midifactory.cli.live import hear
 from midifactory.cli.main import main
 from midifactory.errors import UserError
@@ -155,6 +156,11 @@ def test_ports_are_listed(here, machine, capsys):
         (["lookahead_ms=0"], ["lookahead_ms=0: give a number above 0"]),
         (["minutes=long"], ["minutes=long: give a number above 0"]),
         (["answer_bars=0"], ["answer_bars=0", "at least 1"]),
+        (["input=keys", "answer_bars=null"], ["answer_bars=null", "controls={1:temperature}"]),
+        (["controls={1:temperature}"], ["controls: whose?", "input=NAME", "--ports"]),
+        (["input=keys", "controls={1:temprature}"], ["1 is to turn temprature", "nearest: temperature"]),
+        (["input=keys", "controls={200:tempo}"], ["200 is no controller", "from 0 to 127"]),
+        (["input=keys", "controls=wheel"], ["controls=wheel", "controls={1:temperature}"]),
         (["bars=8"], ["bars=8: live plays one stream", "leave it out"]),
         (["grammar=false"], ["grammar=False: live plays"]),
         (["instruments=[pianola]"], ["'pianola' is no General MIDI name"]),
@@ -228,10 +234,34 @@ def test_a_fluidsynth_that_cannot_play_says_why(tmp_path, monkeypatch):
 def test_midi_messages_of_notes_are_heard_and_no_others():
     listener, clock = Listener(0.5), SimpleNamespace(monotonic=iter(range(100)).__next__)
     for message in ([0xF8], [0x91, 60, 70], [0xB1, 1, 2], [0x81, 60, 0], [0x90, 62, 80], [0x90, 62, 0]):
-        hear(message, listener, clock)
+        hear(message, listener, clock, Knobs({}))
     phrase = listener.phrase(50.0)
     assert [(note.pitch, note.velocity) for note in phrase] == [(60, 70), (62, 80)]
     assert all(note.begin_seconds < note.end_seconds for note in phrase)
+
+
+def test_controls_turn_what_plays_without_an_answer(in_studio, tmp_path, machine, typed, monkeypatch):
+    """With answer_bars=null the stream goes on by itself; keys are not heard, the wheel is."""
+    opener = mido.open_input
+
+    def open_and_turn(name, **options):
+        port = opener(name, **options)
+        for value in (3, 90, 127):
+            port.callback(mido.Message("control_change", control=1, value=value))
+        port.callback(mido.Message("control_change", control=7, value=0))
+        port.callback(mido.Message("control_change", control=64, value=127))
+        port.callback(mido.Message("note_on", note=60))
+        return port
+
+    monkeypatch.setattr(mido, "open_input", open_and_turn)
+    asked = ("input=keys", "controls={1:temperature,7:tempo}", "answer_bars=null")
+    done = in_studio("live", f"file={tmp_path}/jam.mid", *asked, *SHORT)
+    assert done.code == 0, done
+    assert "temperature 1.50 from the next bar on" in done.out
+    assert "temperature 0.5" not in done.out, "only the last value counts"
+    assert "tempo 40 from now on" in done.out
+    assert "heard" not in done.out
+    assert sum(len(track.notes) for track in Score(tmp_path / "jam.mid").tracks) > 0
 
 
 # --- the desk ---
@@ -288,3 +318,29 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(desk):
     assert said[5] == "quit now: write quit"
     assert all(any(line.startswith(name) for line in said[6].splitlines()) for name in COMMANDS)
     assert desk.settings["density"] is None
+
+
+# --- knobs ---
+
+
+def test_a_knob_types_at_the_desk(desk):
+    knobs, said = Knobs({1: "temperature", 74: "density", 7: "tempo"}), []
+    for controller, value in ((1, 5), (1, 127), (74, 0), (7, 127), (64, 127)):
+        knobs.turn(controller, value)
+    knobs.settle(desk, said.append)
+    assert said == [
+        "temperature 1.50 from the next bar on", "density 0.5 from the next bar on", "tempo 200 from now on",
+    ]  # fmt: skip
+    assert desk.sampling.temperature == 1.5
+    assert desk.settings["density"] == 0.5
+    assert ("tempo", 200.0) in desk.done
+    knobs.settle(desk, said.append)
+    assert len(said) == 3, "each is done once"
+
+
+def test_a_knob_whose_wish_cannot_be_met_says_so(desk, monkeypatch):
+    monkeypatch.setitem(SPANS, "density", (0, 8, 0))
+    knobs, said = Knobs({74: "density"}), []
+    knobs.turn(74, 0)
+    knobs.settle(desk, said.append)
+    assert said == ["density=0: it must be above 0"]

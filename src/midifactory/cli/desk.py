@@ -1,6 +1,7 @@
-"""What a user types while music plays, and what a player's knobs say: `tempo 140`, `instruments piano,bass`, `quit`."""
+"""What a user types while music plays: `tempo 140`, `instruments piano,bass`, `quit`."""
 
 import difflib
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -42,9 +43,17 @@ class Desk:
         """wish: checks settings and makes wishes of them; go_on: lets the music follow."""
         self.settings, self.sampling = settings, sampling
         self._wish, self._live, self._go_on = wish, live, go_on
+        self._lock = threading.Lock()
 
     def type(self, line: str) -> str:
-        """Do what a line says; returns what to answer. Raises UserError, changing nothing, where it cannot be done."""
+        """Do what a line says; returns what to answer. Raises UserError, changing nothing, where it cannot be done.
+
+        Any thread may call it.
+        """
+        with self._lock:
+            return self._do(line)
+
+    def _do(self, line: str) -> str:
         name, _, value = line.strip().partition(" ")
         name, value = name.lower(), value.strip().lstrip("=").strip()
         if name not in COMMANDS:

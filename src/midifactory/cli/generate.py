@@ -5,6 +5,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import metadata
 from itertools import count
@@ -21,6 +22,7 @@ from midifactory.cli.attributes import take_words, tell_numbers
 from midifactory.cli.building import default_device, plain
 from midifactory.cli.originality import find_originality, report_copies, require_originality
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
+from midifactory.data.conditions import LEVELS
 from midifactory.errors import UserError
 from midifactory.generation.copies import CopyGuard
 from midifactory.generation.guide import Length
@@ -134,10 +136,12 @@ def token_pieces(
     sampling: Sampling,
     originality: Originality | None = None,
     begin: Callable[[Wishes], Opening] | None = None,
+    progress: tqdm | None = None,
 ) -> list[Composition]:
     """What a model of tokens composes.
 
-    originality: what it must not copy. begin: makes the opening, where a command has its own.
+    originality: what it must not copy. begin: makes the opening, where a command has its own. progress: a bar for
+    several calls, instead of one of its own.
     """
     conditions = asked_conditions(trained, settings)
     wishes = parse_wishes(
@@ -159,7 +163,7 @@ def token_pieces(
     else:
         opening = opening_of_style(build_style(settings["style"]), wishes, trained.tokenizer, lawful)
     heard = count(1)
-    with tqdm(desc="compose", unit="token") as bar:
+    with nullcontext(progress) if progress is not None else tqdm(desc="compose", unit="token") as bar:
         return compose(
             trained,
             opening,
@@ -252,6 +256,8 @@ def check_numbers(settings: dict[str, Any]) -> None:
     numbers = ("seconds", "temperature", "top_p", "min_p", "typical_p", "tempo_bpm", "key_strength", "guidance")
     for name in (*numbers, "density", "rhythm_grid", "harmony_strength", "repetition_penalty", "max_copy_beats"):
         value = settings[name]
+        if name == "tempo_bpm" and str(value) in LEVELS:  # a number once the model is known
+            continue
         if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool)):
             raise UserError(f"{name}={value}: give a number")
     if settings["guidance"] is None or not 0 <= settings["guidance"] < math.inf:

@@ -1,10 +1,12 @@
 """How good a trained model is: nats per note of the pieces that training did not see."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from midifactory.data.conditions import NOT_GIVEN
 from midifactory.data.datamodule import MidiDataModule
 from midifactory.evaluation.likelihood import (
     latent_likelihood,
@@ -29,11 +31,31 @@ def held_out_pieces(data: MidiDataModule) -> dict[str, Pieces]:
     return {split: pieces for split, pieces in found.items() if pieces}
 
 
+def told_of_pieces(data: MidiDataModule, attributes: bool = False) -> dict[str, Conditions]:
+    """What a model is told of each piece: the labels of its corpus, and with `attributes` what its own notes measure.
+
+    The latter say of a piece what is still to come, and of all of it at once, where training told them of each segment:
+    what a model is worth is measured without.
+    """
+    names = data.condition_codec.names if data.condition_codec is not None else ()
+    hidden = [place for place, name in enumerate(names) if name in data.measured_conditions and not attributes]
+    told = {}
+    for piece, ids in data.conditions.items():
+        labels = torch.from_numpy(ids[None].copy())  # (1, C)
+        labels[:, hidden] = NOT_GIVEN
+        told[piece] = Conditions(labels)
+    return told
+
+
 def nats_per_note(
-    model: SequenceModel, data: MidiDataModule, pieces: Pieces, window: int, conditional: bool = True
+    model: SequenceModel,
+    data: MidiDataModule,
+    pieces: Pieces,
+    window: int,
+    told: Mapping[str, Conditions] | None = None,
 ) -> float:
-    """Of `pieces`, the model told (if `conditional`) of each what its conditions are; with a latent, an upper bound."""
-    told = {piece: Conditions(torch.from_numpy(ids[None])) for piece, ids in data.conditions.items() if conditional}
+    """Of `pieces`, the model told of each what its labels are, or what `told` says; with a latent, an upper bound."""
+    told = told_of_pieces(data) if told is None else told
     if isinstance(model, VAE):
         segments = [(piece, data.segment_ids(piece), notes) for piece, _, notes in pieces]
         return latent_likelihood(model, segments, told).nats_per_note
@@ -42,7 +64,7 @@ def nats_per_note(
 
 def cell_nats(model: SequenceModel, data: MidiDataModule, pieces: Pieces, window: int) -> dict[str, Any]:
     """Nats per cell of a grid of voices, silence included and EOS not, and what the model saw of a piece at once."""
-    told = {piece: Conditions(torch.from_numpy(ids[None])) for piece, ids in data.conditions.items()}
+    told = told_of_pieces(data)
     likelihood = model_likelihood(model, [(piece, ids[:-1], notes) for piece, ids, notes in pieces], window, told)
     seen = "whole pieces" if model.context is None else f"{window} tokens, advanced by {window // 2}"
     cells = sum(piece.tokens for piece in likelihood.pieces)
@@ -70,9 +92,13 @@ def evaluate(checkpoint: Path, data: MidiDataModule) -> dict[str, Any]:
         }
         if isinstance(data.tokenizer, VoiceGrid) and not isinstance(trained.model, VAE):
             result[split] |= cell_nats(trained.model, data, pieces, trained.window)
-        if data.conditions:  # what the conditions are worth is the difference
-            unconditional = nats_per_note(trained.model, data, pieces, trained.window, conditional=False)
+        names = data.condition_codec.names if data.condition_codec is not None else ()
+        if set(names) - set(data.measured_conditions):  # what the labels are worth is the difference
+            unconditional = nats_per_note(trained.model, data, pieces, trained.window, {})
             result[split]["nats_per_note_unconditional"] = unconditional
+        if data.measured_conditions:
+            informed = nats_per_note(trained.model, data, pieces, trained.window, told_of_pieces(data, attributes=True))
+            result[split]["nats_per_note_told_attributes"] = informed
         if trained.finetuned:
             result[split]["nats_per_note_before"] = trained.finetuned["before"][split]
     return result
@@ -83,7 +109,11 @@ def result_line(result: dict[str, Any]) -> str:
     split = "test" if "test" in result else "validation"
     part = result[split]
     cell = f", {part['nats_per_cell']:.4f} per cell" if "nats_per_cell" in part else ""
-    beside = {"without its conditions": "nats_per_note_unconditional", "before fine-tuning": "nats_per_note_before"}
+    beside = {
+        "without its conditions": "nats_per_note_unconditional",
+        "told each whole piece's attributes": "nats_per_note_told_attributes",
+        "before fine-tuning": "nats_per_note_before",
+    }
     others = "".join(f", {part[key]:.3f} {what}" for what, key in beside.items() if key in part)
     return (
         f"{split}, {part['pieces']} pieces: {part['nats_per_note']:.3f} nats per note{cell}{others} "

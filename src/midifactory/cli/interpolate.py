@@ -15,6 +15,7 @@ from midifactory.cli.latent_pieces import (
     write_record,
     write_score,
 )
+from midifactory.cli.originality import find_originality, report_copies
 from midifactory.evaluation.reconstruction import distances
 from midifactory.generation.latent import mixed
 from midifactory.generation.pieces import compose_latents
@@ -36,13 +37,14 @@ def run(config: DictConfig) -> list[Path]:
     latents, bars = zip(*(mixed(start, end, share, config.spherical) for share in shares), strict=True)
     scores = [piece.score for piece in compose_latents(trained, latents, bars, sampling, config.seed)]
 
-    folder, steps = Path(config.run_dir), []
+    folder, steps, known = Path(config.run_dir), [], find_originality(trained)
     for number, (share, score) in enumerate(zip(shares, scores, strict=True), start=1):
         midi = write_score(score, folder / f"step_{number:02d}", config)
         to_start, to_end = (distances(piece.score, score) for piece in (start, end))
-        steps.append({"file": midi.name, "share": round(share, 6), "to_start": to_start, "to_end": to_end})
         far = f"{to_start['notes']:.0%} with the first file, {to_end['notes']:.0%} with the last"
         print(f"  {share:.0%} of the way; notes not shared: {far}")
+        step = {"file": midi.name, "share": round(share, 6), "to_start": to_start, "to_end": to_end}
+        steps.append(step | {"originality": report_copies(known, score)})
     if config.piano_roll and all(score.note_num() for score in scores):
         save_pianorolls(scores, folder / "steps.png", [f"{share:.0%}" for share in shares])
         print(f"picture     {(folder / 'steps.png').resolve()}")

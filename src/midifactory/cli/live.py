@@ -14,6 +14,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from midifactory.cli import hydra_app
+from midifactory.cli.building import plain
 from midifactory.cli.desk import Desk
 from midifactory.cli.generate import (
     asked_conditions,
@@ -24,6 +25,7 @@ from midifactory.cli.generate import (
     read_sampling,
     read_settings,
 )
+from midifactory.cli.knobs import Knobs, check_controls
 from midifactory.cli.ports import describe_ports, open_input, open_output
 from midifactory.errors import UserError
 from midifactory.generation.endless import Endless, Manner
@@ -75,13 +77,14 @@ def run(config: DictConfig) -> Path | None:
         if config.port:
             sinks.append(port := PortSink(*open_output(str(config.port)), clock))
         sinks.append(FileSink(path, metre))
-        listener = None
+        listener = Listener(config.silence_ms / 1000) if config.input and config.answer_bars is not None else None
+        knobs = Knobs(check_controls(plain(config.controls) or {}))
         if config.input:
-            listener = heard = Listener(config.silence_ms / 1000)
-            stack.callback(open_input(str(config.input), lambda message: hear(message, heard, clock)))
+            stack.callback(open_input(str(config.input), lambda message: hear(message, listener, clock, knobs)))
         band = Band(_load(settings), settings, config, listener, clock)
         _announce(config, path)
         threading.Thread(target=_read_desk, args=(band.desk,), name="desk", daemon=True).start()
+        threading.Thread(target=knobs.follow, args=(band.desk, _say), name="knobs", daemon=True).start()
         notes = band.live.notes(config.minutes * 60 if config.minutes else None)
         with _stopped_by_signals(band.live), closing(notes):
             for note in notes:
@@ -134,7 +137,7 @@ class Band:
             in_background,
             listener,
             self._respond,
-            config.answer_bars,
+            config.answer_bars or 0,
         )
         self.desk = Desk(settings, self._wish, self.live, self._go_on, self.sampling)
         if listener is None:
@@ -189,10 +192,14 @@ def keep_memory_flat() -> None:
             mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
-def hear(message: Sequence[int], listener: Listener, clock: Clock) -> None:
-    """Tell the listener of a MIDI message, if it is a note's."""
+def hear(message: Sequence[int], listener: Listener | None, clock: Clock, knobs: Knobs | None = None) -> None:
+    """Tell the listener of a MIDI message, if it is a note's, and the knobs, if it is a controller's."""
     kind = message[0] & 0xF0
-    if kind == 0x90:
+    if kind == 0xB0 and knobs is not None:
+        knobs.turn(message[1], message[2])
+    elif listener is None:
+        return
+    elif kind == 0x90:
         listener.note_on(message[1], message[2], clock.monotonic())
     elif kind == 0x80:
         listener.note_off(message[1], clock.monotonic())
@@ -207,9 +214,18 @@ def _checked(config: DictConfig) -> dict[str, Any]:
         value = config[name]
         if not (value is None and name == "minutes") and (type(value) not in (int, float) or not 0 < value < math.inf):
             raise UserError(f"{name}={value}: give a number above 0")
-    if type(config.answer_bars) is not int or config.answer_bars < 1:
-        raise UserError(f"answer_bars={config.answer_bars}: give a whole number of at least 1")
-    if config.input and config.prompt:
+    answer = config.answer_bars
+    if answer is not None and (type(answer) is not int or answer < 1):
+        raise UserError(f"answer_bars={answer}: give a whole number of at least 1, or null for no answers")
+    if config.controls is not None:
+        check_controls(plain(config.controls))
+        if not config.input:
+            raise UserError("controls: whose? give the MIDI input that has them, input=NAME (--ports lists them)")
+    if config.input and answer is None and config.controls is None:
+        raise UserError(
+            "answer_bars=null: the input would change nothing; give controls={1:temperature} or answer_bars"
+        )
+    if config.input and config.prompt and answer is not None:
         raise UserError(f"prompt={config.prompt} and input={config.input}: the player is the prompt; leave one out")
     settings = read_settings(config)
     check_numbers(settings)
@@ -231,7 +247,8 @@ def _close(sinks: Sequence[Sink], drain: bool) -> None:
 
 
 def _announce(config: DictConfig, path: Path) -> None:
-    doing = f"listening to {config.input}, answering" if config.input else "playing"
+    answering = config.input and config.answer_bars is not None
+    doing = f"listening to {config.input}, answering" if answering else "playing"
     print(doing, *([f"by {config.port}"] if config.port else []), f"into {path.resolve()}")
     if not config.port:
         print("no port: nothing is heard; port=fluidsynth plays through the loudspeakers, --ports lists the others")
@@ -240,7 +257,11 @@ def _announce(config: DictConfig, path: Path) -> None:
 
 def _read_desk(desk: Desk) -> None:
     with suppress(OSError, ValueError):  # no terminal, or one that is gone
-        desk.listen(_typed_lines(), lambda text: print(text, flush=True))
+        desk.listen(_typed_lines(), _say)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _typed_lines() -> Iterator[str]:

@@ -3,41 +3,90 @@
 import difflib
 import json
 import math
+import re
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from midifactory import files
 from midifactory.cli import hydra_app
+from midifactory.cli.asking import HOW, told_pieces, typed_pieces
 from midifactory.cli.building import default_device, plain
-from midifactory.cli.runs import checkpoint_in, newest_checkpoint
-from midifactory.data.conditions import ConditionCodec, Label, Number, as_number
+from midifactory.cli.runs import checkpoint_in, newest_checkpoint, stored_overrides
+from midifactory.data.conditions import ConditionCodec, Label
 from midifactory.errors import UserError
 from midifactory.evaluation.obedience import obeyed_numbers, obeyed_words, row_figure, table_lines
-from midifactory.generation.guide import Length
-from midifactory.generation.pieces import compose, opening_of_style
-from midifactory.generation.sampling import Sampling
-from midifactory.generation.styles import Free
-from midifactory.generation.wishes import bind_range, parse_wishes
-from midifactory.models.interface import Conditions
 from midifactory.music.attributes import NAMES, UNITS, attributes_of
 from midifactory.render.obedience import save_obedience_plot
 from midifactory.training.checkpoint import Trained, load_trained
 
-_EXTENTS = ("bars", "seconds")  # the model itself must end there
-_DEFAULT_BARS = 8
-_LONGER = 1.5  # than the longest that is asked: where a piece is cut that the model does not end
+# What does not change a figure.
+_MAY_CHANGE = ("attributes", "device", "at_once", "checkpoint")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command; `argv` defaults to the process's arguments."""
-    hydra_app.run("obedience", run, sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = resumed_arguments(sys.argv[1:] if argv is None else argv)
+    except UserError as error:
+        raise SystemExit(hydra_app.report(error)) from error
+    hydra_app.run("obedience", run, arguments)
+
+
+def resumed_arguments(argv: list[str]) -> list[str]:
+    """With `resume=FOLDER`, that report's own arguments, model and folder, then what was typed now on top."""
+    given = [argument for argument in argv if re.match(r"(--)?resume=(?!null$)", argument)]
+    if not given:
+        return argv
+    text = given[-1].partition("=")[2].strip("'\"")
+    folder = Path(text).expanduser()
+    if not (folder / ".hydra" / "overrides.yaml").is_file():
+        raise UserError(f"resume={text}: no report was begun there; give a folder below outputs/obedience")
+    typed = [argument for argument in argv if argument not in given]
+    keys = {argument.split("=", 1)[0] for argument in typed}
+    kept = [old for old in stored_overrides(folder) if old.split("=", 1)[0] not in keys | {"resume", "checkpoint"}]
+    begun = begun_report(folder)
+    if begun is not None and "checkpoint" not in keys:  # a newer run may have come since
+        kept.append(f"checkpoint={begun['checkpoint']}")
+    return [*kept, *typed, f"resume={folder.resolve()}", f"hydra.run.dir='{folder.resolve()}'"]
+
+
+def begun_report(folder: Path) -> dict[str, Any] | None:
+    """What obedience.json in a folder says so far. Raises UserError where it cannot be read."""
+    path = folder / "obedience.json"
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {name: record[name] for name in ("checkpoint", "checkpoint_sha256", "settings", "attributes")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"resume={folder}: {path} is no report of midifactory obedience; start anew") from error
+
+
+def rows_so_far(folder: Path, settings: dict[str, Any], trained: Trained) -> dict[str, dict[str, Any]]:
+    """The attributes that an interrupted report has. Raises UserError where it asked otherwise, or another model."""
+    begun = begun_report(folder)
+    if begun is None:
+        return {}
+    then = _deciding(begun["settings"])
+    for name, value in _deciding(settings).items():
+        if (before := then.get(name)) != value:
+            raise UserError(f"resume={folder}: {name} was {before} there, not {value}; leave it out, or start anew")
+    if begun["checkpoint_sha256"] != trained.sha256:
+        raise UserError(f"resume={folder}: the report is of another model than {trained.path}; start anew")
+    return {name: {key: _not_finite(value) for key, value in row.items()} for name, row in begun["attributes"].items()}
+
+
+def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that figures hang on, those of generate under their own names."""
+    flat = settings | {f"generate.{name}": value for name, value in settings.get("generate", {}).items()}
+    return {
+        name: value for name, value in flat.items() if name != "generate" and name.split(".")[-1] not in _MAY_CHANGE
+    }
 
 
 def run(config: DictConfig) -> dict[str, dict[str, Any]]:
@@ -47,24 +96,29 @@ def run(config: DictConfig) -> dict[str, dict[str, Any]]:
     was told no attributes, and for one that it does not know.
     """
     check_numbers(config)
-    sampling = Sampling(config.temperature, config.top_k, config.top_p, config.min_p, config.typical_p)
     path = checkpoint_in(config.checkpoint) if config.checkpoint else newest_checkpoint()
     trained = load_trained(path, default_device(config.device, "device"))
     names = asked_attributes(trained, plain(config.attributes))
-    folder, rows = Path(config.run_dir), dict[str, dict[str, Any]]()
+    folder = Path(config.run_dir)
+    settings = {key: value for key, value in plain(config).items() if key not in ("sampling", "run_dir", "resume")}
+    rows = rows_so_far(folder, settings, trained) if config.resume is not None else {}
     for name in names:
-        rows[name] = ask(trained, name, config, sampling)
+        if name in rows:
+            continue
+        rows[name] = ask(trained, name, config)
         record = {
             "midifactory": metadata.version("midifactory"),
             "checkpoint": str(path.resolve()),
             "checkpoint_sha256": trained.sha256,
-            "settings": {key: value for key, value in plain(config).items() if key not in ("sampling", "run_dir")},
+            "asked": HOW[config.asked],
+            "settings": settings,
             "attributes": rows,
         }
         files.write_text(folder / "obedience.json", json.dumps(_finite(record), ensure_ascii=False, indent=1))
-    print("\n".join(table_lines(rows)))
+    print("\n".join([f"asked {HOW[config.asked]}", *table_lines(rows)]))
     drawn = {name: row | {"figure": row_figure(row)} for name, row in rows.items()}
-    save_obedience_plot(drawn, folder / "obedience.png", f"Asked and measured, {config.samples} pieces each")
+    title = f"Asked ({HOW[config.asked]}) and measured, {config.samples} pieces each"
+    save_obedience_plot(drawn, folder / "obedience.png", title)
     for kind in ("json", "png"):
         print(f"  {kind}  {(folder / f'obedience.{kind}').resolve()}")
     return rows
@@ -72,6 +126,8 @@ def run(config: DictConfig) -> dict[str, dict[str, Any]]:
 
 def check_numbers(config: DictConfig) -> None:
     """Raise UserError for what cannot be asked."""
+    if config.asked not in HOW:
+        raise UserError(f"asked={config.asked}: give one of {', '.join(HOW)}")
     for name, least in (("samples", 2), ("at_once", 1), ("bars", 1), ("seed", 0), ("top_k", 0)):
         value = config[name]
         if (name != "bars" or value is not None) and (type(value) is not int or value < least):
@@ -102,63 +158,16 @@ def asked_attributes(trained: Trained, asked: Any) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def ask(trained: Trained, name: str, config: DictConfig, sampling: Sampling) -> dict[str, Any]:
-    """`config.samples` pieces, each asked for a value of the attribute and for nothing else, and what they measure."""
+def ask(trained: Trained, name: str, config: DictConfig) -> dict[str, Any]:
+    """`config.samples` pieces, each asked for a value of the attribute, and what they measure."""
     assert trained.conditions is not None
     field = trained.conditions.fields[trained.conditions.names.index(name)]
-    asked = asked_values(field, config.samples)
-    labels = np.stack([trained.conditions.encode_wish({name: value}) for value in asked])  # (N, C)
-    wishes = bind_range(parse_wishes(trained.profile, None, None, None, None), None, trained.tokenizer)
-    with tqdm(desc=f"{name}, {len(asked)} pieces", unit="token") as bar:
-        pieces = compose(
-            trained,
-            opening_of_style(Free(), wishes, trained.tokenizer),
-            wishes,
-            length_of(trained, field, config.bars),
-            sampling,
-            len(asked),
-            config.seed,
-            on_step=bar.update,
-            conditions=Conditions(torch.from_numpy(labels)),
-            guidance=config.guidance,
-            at_once=config.at_once,
-        )
+    compose_all = typed_pieces if config.asked == "command" else told_pieces
+    with tqdm(desc=f"{name}, {config.samples} pieces", unit="token") as bar:
+        asked, pieces = compose_all(trained, field, config, bar)
     measured = [attributes_of(piece.score)[name] for piece in pieces]
     found = obeyed_words(asked, measured) if isinstance(field, Label) else obeyed_numbers(asked, measured, config.seed)
     return {"unit": UNITS.get(name, ""), **found, "asked": asked, "measured": measured}
-
-
-def asked_values(field: Label | Number, count: int) -> list[Any]:
-    """`count` values to ask for: the same number of each label or of each range, spread over the range.
-
-    Of the outer ranges as far as twice the width of the next one, since a few strange segments stretch them.
-    """
-    if isinstance(field, Label):
-        return [field.values[index * len(field.values) // count] for index in range(count)]
-    corners = [field.lowest, *field.edges, field.highest]
-    if len(field.edges) > 1:
-        edges = field.edges
-        corners[0] = max(field.lowest, edges[0] - 2 * (edges[1] - edges[0]))
-        corners[-1] = min(field.highest, edges[-1] + 2 * (edges[-1] - edges[-2]))
-    places = (np.arange(count) + 0.5) / count * (len(corners) - 1)
-    values = np.interp(places, np.arange(len(corners)), corners)
-    if field.name == "bars":
-        values = np.rint(values)
-    return [min(max(as_number(value) or 0.0, field.lowest), field.highest) for value in values]
-
-
-def length_of(trained: Trained, field: Label | Number, bars: int | None) -> Length:
-    """How long a piece may become: as long as a segment of training where it was counted in bars, unless `bars` says.
-
-    Where a length itself is asked for, the model must end the piece.
-    """
-    if isinstance(field, Number) and field.name in _EXTENTS:
-        most = math.ceil(_LONGER * field.highest)
-        return Length(bars=most, or_end=True) if field.name == "bars" else Length(seconds=most, or_end=True)
-    if bars is None:
-        segment = trained.segment
-        bars = max(1, round(segment["length"])) if segment.get("unit") == "bars" else _DEFAULT_BARS
-    return Length(bars=bars)
 
 
 def _finite(value: Any) -> Any:
@@ -168,3 +177,8 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _not_finite(value: Any) -> Any:
+    """A figure of a report as it was before `_finite`."""
+    return math.nan if value is None else value

@@ -21,6 +21,7 @@ from midifactory.cli.latent_pieces import (
     write_record,
     write_score,
 )
+from midifactory.cli.originality import find_originality, report_copies
 from midifactory.errors import UserError
 from midifactory.evaluation.reconstruction import distances
 from midifactory.generation.latent import varied
@@ -62,12 +63,13 @@ def run(config: DictConfig) -> list[Path]:
 
     rows = [varied(latents, config.amount, config.seed, row) for row in range(config.num_samples)]
     pieces = compose_latents(trained, rows, [piece.bars] * len(rows), sampling, config.seed)
-    folder, variations = Path(config.run_dir), []
+    folder, variations, known = Path(config.run_dir), [], find_originality(trained)
     for number, variation in enumerate(pieces, start=1):
         midi = write_score(variation.score, folder / f"variation_{number:02d}", config)
         to_source = distances(piece.score, variation.score)
-        variations.append({"file": midi.name, "to_source": to_source})
         print(f"  notes not shared with the source: {to_source['notes']:.0%}")
+        copied = report_copies(known, variation.score)
+        variations.append({"file": midi.name, "to_source": to_source, "originality": copied})
     write_record(folder / "variation.json", trained, plain(config), sources, {"variations": variations})
     return [folder / str(variation["file"]) for variation in variations]
 

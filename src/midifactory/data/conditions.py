@@ -89,6 +89,20 @@ class Number:
         """Whether training showed numbers as small and as great as this one."""
         return self.lowest <= value <= self.highest
 
+    def around(self, word: str) -> tuple[float, float]:
+        """From where to where numbers are nearest to the level `word`, as far outwards as inwards of the outer ones.
+
+        Never beyond what training showed.
+        """
+        low, medium, high = self.levels
+        first, second = (low + medium) / 2, (medium + high) / 2
+        ends = {
+            "low": (max(self.lowest, 2 * low - first), first),
+            "medium": (first, second),
+            "high": (second, min(self.highest, 2 * high - second)),
+        }
+        return ends[word]
+
     def encode(self, value: Any) -> int:
         """The id of a piece's value; NOT_GIVEN for none."""
         number = as_number(value)

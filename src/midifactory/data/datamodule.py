@@ -135,6 +135,7 @@ class MidiDataModule(lightning.LightningDataModule):
         self.known_conditions = known_conditions or ConditionCodec(())
         self.condition_codec: ConditionCodec | None = None
         self.conditions: dict[str, np.ndarray] = {}
+        self.measured_conditions: tuple[str, ...] = ()  # those of notes, not of the corpus' labels
         self.loader_workers, self.progress = loader_workers, progress
         self._corpus: Corpus | None = None
         self._store: TokenStore | None = None
@@ -202,6 +203,7 @@ class MidiDataModule(lightning.LightningDataModule):
         """The codec, and what it makes of every segment, and of whole pieces for those that no training has seen."""
         labels, of_pieces = self._labels()
         names = [name for name in self._told if name in attributes.NAMES and name not in of_pieces]
+        self.measured_conditions = tuple(names)
         measured = {split: self._measure(part.segments, names) for split, part in splits.items()}
         training = [labels[piece.id] for piece in self.corpus.of("train")]
         self.condition_codec = codec = self.known_conditions.grown(
