@@ -90,6 +90,15 @@ def test_vary_writes_variations_and_a_record(desk, keep):
         assert [row for row in new if row[0] < 2 * BAR] == [row for row in old if row[0] < 2 * BAR]
 
 
+def test_vary_changes_the_tracks_that_are_asked_and_no_others(desk):
+    done = run_command(desk, "vary", "my duet.mid", "keep=contour", "tracks=fiddle", *QUICK)
+    assert done.code == 0, done
+    old, new = events(desk / "my duet.mid"), events(newest(desk, "vary") / "variation_01.mid")
+    same = [before == after for before, after in zip(old, new, strict=True)]
+    assert same.count(False) == 1
+    assert not same[-1], "the last track is the fiddle"
+
+
 def test_orchestrate_changes_the_programs(desk):
     done = run_command(desk, "orchestrate", "my duet.mid", "instruments=[flute,cello,clarinet]", *QUICK)
     assert done.code == 0, done
@@ -117,6 +126,10 @@ def test_orchestrate_changes_the_programs(desk):
         ("vary", ("my duet.mid", "keep=rhythm", "from_bar=7"), ["from_bar=7", "6 bars"]),
         ("vary", ("my duet.mid", "keep=rhythm", "from_bar=5", "bars=3"), ["bars=3", "6 bars"]),
         ("vary", ("my duet.mid", "from_bar=5"), ["keep=rhythm|harmony|contour"]),
+        ("vary", ("my duet.mid", "tracks=fiddle"), ["tracks=fiddle", "keep=rhythm|harmony|contour"]),
+        ("vary", ("my duet.mid", "keep=harmony", "tracks=fiddle"), ["tracks=fiddle", "keep=rhythm or contour"]),
+        ("vary", ("my duet.mid", "keep=rhythm", "tracks=right"), ["track 2 plays", "too", "name it as well"]),
+        ("vary", ("my duet.mid", "keep=rhythm", "tracks=oboe"), ["no track 'oboe'", "1 right", "3 fiddle"]),
         ("vary", ("my duet.mid", "amount=0.3"), ["keep=rhythm"]),
         ("vary", ("keep=rhythm",), ["vary needs a MIDI file"]),
         ("orchestrate", ("my duet.mid",), ["instruments=None", "1 right", "3 fiddle"]),

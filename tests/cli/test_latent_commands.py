@@ -42,7 +42,9 @@ def test_interpolate_writes_every_step_a_picture_and_a_record(desk):
     assert [step["share"] for step in record["steps"]] == [0, 0.5, 1]
     assert {Path(path).name for path in record["sources_sha256"]} == {"first one.mid", "last, one.mid"}
     assert record["settings"]["seed"] == 0
+    assert done.out.count("originality: longest copy ") == 3
     for step in record["steps"]:
+        assert step["originality"]["notes"] > 0
         for end in ("to_start", "to_end"):
             assert set(step[end]) == {"notes", "onsets", "pitch_classes"}
             assert all(0 <= value <= 1 for value in step[end].values())
@@ -87,6 +89,7 @@ def test_an_attribute_is_the_difference_of_two_folders(desk):
     assert made[1] == made[2]  # no attribute, and one of no difference
     record = json.loads((newest(desk, "vary") / "variation.json").read_text())
     assert len(record["sources_sha256"]) == 3
+    assert record["variations"][0]["originality"]["notes"] > 0
     assert record["settings"]["attribute_amount"] == 1.0
 
 

@@ -51,9 +51,9 @@ def untrained_for(tokenizer: Tokenizer) -> Untrained:
     return Untrained(model.eval(), tokenizer, 2048)
 
 
-def varied(untrained, score, keep, begin=BAR, end=4 * BAR, seed=0, samples=1):
+def varied(untrained, score, keep, begin=BAR, end=4 * BAR, seed=0, samples=1, tracks=None):
     wishes = bind_range(parse_wishes(PROFILES["piano"], None, None, None, None), None, untrained.tokenizer)
-    return vary(untrained, score, begin, end, keep, wishes, Sampling(), samples, seed)
+    return vary(untrained, score, begin, end, keep, wishes, Sampling(), samples, seed, tracks=tracks)
 
 
 def played(score: Score, begin: int, end: int) -> list[tuple[int, int, int, int]]:
@@ -100,6 +100,40 @@ def test_onsets_durations_velocities_and_instruments_are_the_originals(name, kee
         assert kit[0] == kit[1]
         tune = [notes["pitch"][notes["program"] == 73].tolist() for notes in (before, after)]
         assert tune[0] != tune[1]
+
+
+@pytest.mark.parametrize("keep", ["rhythm", "contour"])
+@pytest.mark.parametrize("name", ["remi_plus", "midi_like"])
+def test_only_the_tracks_that_are_asked_change(name, keep):
+    """The others are the file's own, off the grid as they may be."""
+    untrained, score = untrained_for(tokenizer_of(name)), song()
+    for note in score.tracks[2].notes:
+        note.time += 7
+    (variation,) = varied(untrained, score, keep, tracks=(0,))
+    made = variation.piece.score
+    assert len(made.tracks) == len(score.tracks)
+    for index in (1, 2, 3):
+        assert made.tracks[index].notes == score.tracks[index].notes
+    assert variation.broken == 0
+    before, after = (note_arrays(part) for part in (as_told(score, untrained.tokenizer), made))
+    tunes = [[notes[key][notes["program"] == 73] for key in ("onset", "pitch")] for notes in (before, after)]
+    assert tunes[0][0].tolist() == tunes[1][0].tolist()
+    assert tunes[0][1].tolist() != tunes[1][1].tolist()
+    if keep == "contour":
+        assert ways(tops(made, BAR, 4 * BAR)[73]) == ways(tops(as_told(score, untrained.tokenizer), BAR, 4 * BAR)[73])
+
+
+def test_tracks_that_tokens_cannot_tell_apart_are_refused(untrained):
+    score = song()
+    score.tracks[1].program = 73
+    with pytest.raises(UserError, match=r"track 2 plays Flute, too.*name it as well"):
+        varied(untrained, score, "rhythm", tracks=(0,))
+    varied(untrained, score, "rhythm", tracks=(0, 1))
+    with pytest.raises(UserError, match="drums keep what they play"):
+        varied(untrained, score, "rhythm", tracks=(3,))
+    score.tracks[2].notes = type(score.tracks[2].notes)()
+    with pytest.raises(UserError, match="no note stands"):
+        varied(untrained, score, "rhythm", tracks=(2,))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -38,10 +38,9 @@ def run(config: DictConfig) -> list[Path]:
     """Write variation_01.mid, variation_02.mid, ... and variation.json."""
     if config.keep is not None:
         return varying.run(config)
-    if config.from_bar is not None or config.bars is not None:
-        raise UserError(
-            f"from_bar={config.from_bar}: what is to be kept from there on? add keep=rhythm|harmony|contour"
-        )
+    for name in ("from_bar", "bars", "tracks"):
+        if config[name] is not None:
+            raise UserError(f"{name}={config[name]}: what is to be kept there? add keep=rhythm|harmony|contour")
     check_plain_number(config, "amount")
     check_plain_number(config, "num_samples", least=1, whole=True)
     sampling = read_sampling(config)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from midifactory.cli.building import default_device, plain
 from midifactory.cli.continuing import check_bar, plain_tokens
+from midifactory.cli.filling import tracks_of
 from midifactory.cli.generate import read_prompt
 from midifactory.cli.latent_pieces import check_plain_number, read_sampling, write_record, write_score
 from midifactory.cli.originality import find_originality, report_copies
@@ -39,6 +40,13 @@ def run(config: DictConfig) -> list[Path]:
     sampling = read_sampling(config, top_k=0)
     score = read_source(config.prompt, "vary")
     begin, end = bars_asked(score, config.from_bar or 1, config.bars, Path(config.prompt).name)
+    tracks = None
+    if config.tracks is not None:
+        if config.keep == "harmony":
+            raise UserError(
+                f"tracks={config.tracks}: keep=harmony composes all of them; keep=rhythm or contour takes some"
+            )
+        tracks = tracks_of({"tracks": config.tracks, "prompt": config.prompt}, score)
     path = checkpoint_in(config.checkpoint) if config.checkpoint else newest_checkpoint()
     load = load_trained_notes if holds_notes(path) else load_trained
     trained = plain_tokens(load(path, default_device(config.device, "device")), "vary")
@@ -46,7 +54,8 @@ def run(config: DictConfig) -> list[Path]:
     wishes = bind_range(parse_wishes(trained.profile, None, None, None, None), None, trained.tokenizer)
     with tqdm(desc="compose", unit="token") as bar:
         found = vary(
-            trained, score, begin, end, config.keep, wishes, sampling, config.num_samples, config.seed, bar.update
+            *(trained, score, begin, end, config.keep, wishes, sampling, config.num_samples, config.seed),
+            *(bar.update, tracks),
         )
     folder, rows, known = Path(config.run_dir), [], find_originality(trained)
     for number, variation in enumerate(found, start=1):

@@ -7,7 +7,7 @@ Legend: N base ids of the original's tokens, V model ids, L tokens of the longes
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -58,8 +58,18 @@ class Template:
     lines: dict[int, Line] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, grammar: Grammar, heard: Sequence[int], ids: Sequence[int]) -> "Template":
-        """The template of base `ids` that stand after those that were `heard`."""
+    def of(
+        cls,
+        tokenizer: Tokenizer,
+        grammar: Grammar,
+        heard: Sequence[int],
+        ids: Sequence[int],
+        programs: Collection[int] | None = None,
+    ) -> "Template":
+        """The template of base `ids` that stand after those that were `heard`; of `programs` alone pitches are open.
+
+        None for all.
+        """
         made = cls(tokenizer, list(ids))
         walk = Walk(grammar)
         for token in heard:
@@ -70,15 +80,16 @@ class Template:
             type_, value = tokenizer.types[token], grammar.values[token]
             program = grammar.programs.get(walk.place.program, 0)
             drums = program == DRUMS or type_.startswith(("PitchDrum", "Drum"))
+            kept = programs is not None and program not in programs
             kind, number = _TOLD, -1
             if type_ in {"Pitch", "NoteOn", "PitchDrum", "DrumOn"}:
                 number = len(made.pitches)
                 made.pitches.append(int(value))
                 held[program, int(value)].append(number)
-                if not drums:
+                if not (drums or kept):
                     kind = _PITCH
                     struck.append((program, walk.tick, number))
-            elif type_ == "Chord":
+            elif type_ == "Chord" and not kept:
                 kind = _CHORD
             elif type_ in OFF_TYPES and held[program, int(value)]:
                 kind, number = _OFF, held[program, int(value)].pop(0)

@@ -3,7 +3,7 @@
 Legend: N base ids.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -21,7 +21,8 @@ from midifactory.generation.styles import Free, Opening
 from midifactory.generation.wishes import Wishes
 from midifactory.models.vae import VAE
 from midifactory.music.harmony import chords_of_beats
-from midifactory.music.joining import bar_lines, signature_at, span
+from midifactory.music.instruments import DRUMS
+from midifactory.music.joining import bar_lines, instrument_name, program_of, signature_at, span
 from midifactory.music.score import note_arrays, ticks_per_bar
 from midifactory.tokens.grid import VoiceGrid
 from midifactory.tokens.grid_walk import walk_maker
@@ -63,21 +64,41 @@ def vary(
     samples: int = 1,
     seed: int = 0,
     on_step: Callable[[int], None] | None = None,
+    tracks: Sequence[int] | None = None,
 ) -> list[Variation]:
     """`samples` variations of the ticks from `begin` on and before `end`, both bar lines; all else stays.
 
     keep: rhythm (onsets, durations, velocities and instruments are those of the Score as the tokens tell it), contour
     (that, and each instrument's highest notes rise, fall and repeat as before), or harmony (new notes are of the chord
-    on their beat). Drums keep their rhythm and their drums, or with harmony are composed, too. Raises UserError where
-    no note stands there.
+    on their beat). Drums keep their rhythm and their drums, or with harmony are composed, too. tracks: only these get
+    new pitches (not with harmony), all others stay tick by tick; None for all. Raises UserError where no note stands
+    there, and for some of the tracks that share an instrument.
     """
-    onsets = note_arrays(score)["onset"]
-    if not ((onsets >= begin) & (onsets < end)).any():
+    notes = note_arrays(score)
+    there = (notes["onset"] >= begin) & (notes["onset"] < end)
+    if tracks is not None:
+        there &= np.isin(notes["program"], sorted(_programs_of(score, tracks)))
+    if not there.any():
         raise UserError("no note stands in the bars that are to be varied; give other ones")
     first = _heard(trained, score, begin)
     if keep == "harmony":
         return _with_chords(trained, score, first, begin, end, wishes, sampling, samples, seed, on_step)
-    return _with_rhythm(trained, score, first, begin, end, keep == "contour", wishes, sampling, samples, seed, on_step)
+    contour = keep == "contour"
+    return _with_rhythm(trained, score, first, begin, end, contour, wishes, sampling, samples, seed, on_step, tracks)
+
+
+def _programs_of(score: Score, tracks: Sequence[int]) -> set[int]:
+    """The programs of some tracks. Raises UserError for drums, and where another track has one of them, too."""
+    found = {program_of(score.tracks[index]) for index in tracks}
+    if DRUMS in found:
+        raise UserError("tracks: drums keep what they play; leave them out")
+    for index, track in enumerate(score.tracks):
+        if index not in tracks and len(track.notes) and program_of(track) in found:
+            raise UserError(
+                f"tracks: track {index + 1} plays {instrument_name(program_of(track))}, too, and tokens tell notes by "
+                "their instrument; name it as well, or give it another one (midifactory orchestrate)"
+            )
+    return found
 
 
 def _heard(trained: TrainedModel, score: Score, begin: int) -> int:
@@ -100,6 +121,7 @@ def _with_rhythm(
     samples: int,
     seed: int,
     on_step: Callable[[int], None] | None,
+    tracks: Sequence[int] | None,
 ) -> list[Variation]:
     tokenizer = trained.tokenizer
     heard, told = template_ids(score, first, begin, end, tokenizer)
@@ -108,7 +130,8 @@ def _with_rhythm(
     walk = cast(Walk, start())
     for token in prompt:
         walk.step(token)
-    template = Template.of(tokenizer, walk.grammar, heard.tolist(), told.tolist())
+    programs = None if tracks is None else _programs_of(score, tracks)
+    template = Template.of(tokenizer, walk.grammar, heard.tolist(), told.tolist(), programs)
     guides = [TemplateGuide(walk.copy(), template, contour) for _ in range(samples)]
     rows = [Row(prompt, guide, sampling, (seed, number)) for number, guide in enumerate(guides)]
     bar_ids = frozenset(tokenizer.starting_with("Bar").tolist())
@@ -121,6 +144,9 @@ def _with_rhythm(
         ids = [*prompt, *row.new]
         music = tokenizer.decode(ids).resample(_OUTPUT_TICKS, min_dur=1)
         piece = joined_piece(score, Composition(music, tuple(ids), line), begin, end, tokenizer)
+        for index, track in enumerate(score.copy().tracks):
+            if tracks is not None and index not in tracks:  # not even rounded
+                piece.score.tracks[index].notes = track.notes
         found.append(Variation(piece, guide.broken))
     return found
 
