@@ -278,6 +278,7 @@ def test_an_interrupted_report_goes_on(trained, monkeypatch):
         ("generate", ["density=loud"], ["density=loud", "number"]),
         ("generate", ["density=low", "conditions.density=high"], ["they mean the same"]),
         ("obedience", ["attributes=[densty]"], ["attributes=densty", "density, mean_pitch", "nearest: density"]),
+        ("obedience", ["attributes=densty"], ["attributes=densty", "nearest: density"]),
         ("obedience", ["samples=1"], ["samples=1", "at least 2"]),
         ("obedience", ["asked=loudly"], ["asked=loudly", "command, model"]),
         ("obedience", ["generate.prompt=song.mid"], ["generate.prompt=song.mid", "leave it out"]),

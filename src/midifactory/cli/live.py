@@ -78,7 +78,7 @@ def run(config: DictConfig) -> Path | None:
             sinks.append(port := PortSink(*open_output(str(config.port)), clock))
         sinks.append(FileSink(path, metre))
         listener = Listener(config.silence_ms / 1000) if config.input and config.answer_bars is not None else None
-        knobs = Knobs(check_controls(plain(config.controls) or {}))
+        knobs = Knobs(check_controls(plain(config)["controls"] or {}))
         if config.input:
             stack.callback(open_input(str(config.input), lambda message: hear(message, listener, clock, knobs)))
         band = Band(_load(settings), settings, config, listener, clock)
@@ -218,7 +218,7 @@ def _checked(config: DictConfig) -> dict[str, Any]:
     if answer is not None and (type(answer) is not int or answer < 1):
         raise UserError(f"answer_bars={answer}: give a whole number of at least 1, or null for no answers")
     if config.controls is not None:
-        check_controls(plain(config.controls))
+        check_controls(plain(config)["controls"])
         if not config.input:
             raise UserError("controls: whose? give the MIDI input that has them, input=NAME (--ports lists them)")
     if config.input and answer is None and config.controls is None:

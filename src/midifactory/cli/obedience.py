@@ -98,7 +98,7 @@ def run(config: DictConfig) -> dict[str, dict[str, Any]]:
     check_numbers(config)
     path = checkpoint_in(config.checkpoint) if config.checkpoint else newest_checkpoint()
     trained = load_trained(path, default_device(config.device, "device"))
-    names = asked_attributes(trained, plain(config.attributes))
+    names = asked_attributes(trained, plain(config)["attributes"])
     folder = Path(config.run_dir)
     settings = {key: value for key, value in plain(config).items() if key not in ("sampling", "run_dir", "resume")}
     rows = rows_so_far(folder, settings, trained) if config.resume is not None else {}
