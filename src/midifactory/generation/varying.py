@@ -132,6 +132,10 @@ def _with_rhythm(
         walk.step(token)
     programs = None if tracks is None else _programs_of(score, tracks)
     template = Template.of(tokenizer, walk.grammar, heard.tolist(), told.tolist(), programs)
+    if tracks is not None and not template.lines:
+        raise UserError(
+            f"tracks: {tokenizer.scheme} as this model has it tells no note of their instruments; leave it out"
+        )
     guides = [TemplateGuide(walk.copy(), template, contour) for _ in range(samples)]
     rows = [Row(prompt, guide, sampling, (seed, number)) for number, guide in enumerate(guides)]
     bar_ids = frozenset(tokenizer.starting_with("Bar").tolist())
