@@ -1,21 +1,27 @@
 """How good a trained model is: nats per note of the pieces that training did not see."""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from midifactory.data.datamodule import MidiDataModule
+from midifactory.evaluation.held_out import PieceNats
 from midifactory.evaluation.likelihood import (
-    latent_likelihood,
+    evaluating,
+    latent_nats,
     model_likelihood,
+    token_nats,
     uniform_likelihood,
     unigram_likelihood,
 )
 from midifactory.models.interface import Conditions, SequenceModel
 from midifactory.models.vae import VAE
 from midifactory.tokens.grid import VoiceGrid
-from midifactory.training.checkpoint import load_trained
+from midifactory.training.checkpoint import Trained, load_trained
 
 Pieces = list[tuple[str, Any, int]]  # (id, ids (N,), notes of the source file)
 
@@ -33,17 +39,52 @@ def nats_per_note(
     model: SequenceModel, data: MidiDataModule, pieces: Pieces, window: int, conditional: bool = True
 ) -> float:
     """Of `pieces`, the model told (if `conditional`) of each what its conditions are; with a latent, an upper bound."""
-    told = {piece: Conditions(torch.from_numpy(ids[None])) for piece, ids in data.conditions.items() if conditional}
+    told = as_told(data.conditions) if conditional else {}
+    with evaluating(model):
+        found = measure(model, data, [(piece, ids) for piece, ids, _ in pieces], window, None, told)
+    return sum(nats.total for nats in found) / max(1, sum(notes for _, _, notes in pieces))
+
+
+def measure(
+    model: SequenceModel,
+    data: MidiDataModule,
+    pieces: Sequence[tuple[str, np.ndarray]],
+    window: int,
+    stride: int | None = None,
+    told: Mapping[str, Conditions] | None = None,
+    on_tokens: Callable[[int], Any] | None = None,
+) -> list[PieceNats]:
+    """Nats of every token of pieces (id, ids (N,)), by segments for a model with a latent; in evaluation mode.
+
+    The other arguments are those of `token_nats`.
+    """
     if isinstance(model, VAE):
-        segments = [(piece, data.segment_ids(piece), notes) for piece, _, notes in pieces]
-        return latent_likelihood(model, segments, told).nats_per_note
-    return model_likelihood(model, pieces, window, told).nats_per_note
+        segments = [(piece, data.segment_ids(piece)) for piece, _ in pieces]
+        return [PieceNats(*found) for found in latent_nats(model, segments, told, on_tokens)]
+    return [PieceNats(found) for found in token_nats(model, pieces, window, stride, told, on_tokens)]
+
+
+def as_told(conditions: Mapping[str, np.ndarray]) -> dict[str, Conditions]:
+    """Ids of conditions (C,) by piece as a model takes them."""
+    return {piece: Conditions(torch.from_numpy(ids[None])) for piece, ids in conditions.items()}
+
+
+def told_of(trained: Trained, data: MidiDataModule, split: str) -> dict[str, Conditions]:
+    """What a trained model is told of each piece of a split; nothing where it takes no conditions."""
+    if trained.conditions is None:
+        return {}
+    found = as_told(data.piece_conditions(trained.conditions, data.pieces(split)))
+    device = next(trained.model.parameters()).device
+    return {
+        piece: replace(each, labels=each.labels.to(device)) for piece, each in found.items() if each.labels is not None
+    }
 
 
 def cell_nats(model: SequenceModel, data: MidiDataModule, pieces: Pieces, window: int) -> dict[str, Any]:
     """Nats per cell of a grid of voices, silence included and EOS not, and what the model saw of a piece at once."""
-    told = {piece: Conditions(torch.from_numpy(ids[None])) for piece, ids in data.conditions.items()}
-    likelihood = model_likelihood(model, [(piece, ids[:-1], notes) for piece, ids, notes in pieces], window, told)
+    likelihood = model_likelihood(
+        model, [(piece, ids[:-1], notes) for piece, ids, notes in pieces], window, as_told(data.conditions)
+    )
     seen = "whole pieces" if model.context is None else f"{window} tokens, advanced by {window // 2}"
     cells = sum(piece.tokens for piece in likelihood.pieces)
     return {"nats_per_cell": likelihood.nats_per_token, "cells": cells, "cell_window": seen}
