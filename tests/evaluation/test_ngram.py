@@ -64,7 +64,8 @@ def test_equals_dictionaries(order):
     for ids, nats in zip(HELD_OUT, model.nats_of(HELD_OUT), strict=True):
         padded = [ids[0]] * max(0, order - 2) + ids.tolist()
         shift = len(padded) - len(ids)
-        expected = [-np.log(naive.probability(padded[max(0, t - order + 1) : t + 1])) for t in range(shift + 1, len(padded))]
+        ends = range(shift + 2, len(padded) + 1)
+        expected = [-np.log(naive.probability(padded[max(0, end - order) : end])) for end in ends]
         assert nats == pytest.approx(expected)
         assert model.nats(ids) == pytest.approx(expected)
 

@@ -64,7 +64,7 @@ def with_own_data(argv: list[str]) -> list[str]:
 
     Of another corpus only how pieces are cut is taken over. Values alone are taken from a checkpoint, never classes.
     """
-    argv = [re.sub(r"\A(?:--)?model=", "baseline=", argument) for argument in argv]
+    argv = [re.sub(r"\A(--)?model(=|\Z)", r"\1baseline\2", argument) for argument in argv]
     overrides = [item for item in to_overrides("evaluate", argv) if not item.startswith("-")]
     typed = {item.partition("=")[0].lstrip("+~"): item.partition("=")[2] for item in overrides}
     if "baseline" in typed or any(flag in argv for flag in ("-h", "--help", "-c", "--cfg", "--hydra-help")):
@@ -76,11 +76,12 @@ def with_own_data(argv: list[str]) -> list[str]:
         if "data" in typed:
             return argv
         raise UserError(f"checkpoint={path}: it does not say what it was trained on; name the music, as data=maestro")
-    kept = {key: stored.get(key) for key in _OF_MODEL}
+    keys = list(_OF_MODEL)
     root_typed = "data.root" in typed and stored["name"] == "folder"
     if typed.get("data", stored["name"]) == stored["name"] and not root_typed:
-        kept |= {key: stored.get(key) for key in _OF_CORPUS}
-    own = [f"data={stored['name']}", *_overrides_of("data", kept), f"checkpoint={path}"]
+        keys += _OF_CORPUS
+    kept = _overrides_of("data", {key: stored[key] for key in keys if key in stored})
+    own = [f"data={stored['name']}", *kept, f"checkpoint={path}"]
     return [item for item in own if item.partition("=")[0] not in typed or item == f"checkpoint={path}"] + [
         item for item in argv if not re.match(r"(--)?checkpoint=", item)
     ]
@@ -109,6 +110,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     if config.baseline is None:
         path = checkpoint_in(config.checkpoint) if config.checkpoint else newest_checkpoint()
         trained = load_trained(path, default_device(config.device, "device"))
+    window = read_window(config.stride_tokens, trained, config.baseline)
     data = open_data(config, trained)
     likelihood, size = measure_likelihood(config, trained, data)
     record = {
@@ -127,7 +129,7 @@ def run(config: DictConfig) -> dict[str, Any]:
             "keeps": data.tokenizer.keeps,
         },
         "settings": {key: value for key, value in plain(config).items() if key != "run_dir"},
-        "likelihood": likelihood,
+        "likelihood": window | likelihood,
         "samples": None,
         "obedience": None,
     }
@@ -176,7 +178,6 @@ def open_data(config: DictConfig, trained: Trained | None) -> MidiDataModule:
 
 def measure_likelihood(config: DictConfig, trained: Trained | None, data: MidiDataModule) -> tuple[dict[str, Any], int]:
     """The likelihood's part of evaluation.json, and the size of what was measured: parameters, or grams."""
-    window = read_window(config.stride_tokens, trained, config.baseline)
     pieces = held_out(data, config.split)
     training = training_ids(data, config.ngram_pieces)
     baselines, sizes = measure_baselines(pieces, training, data.tokenizer.vocab_size)
@@ -190,7 +191,7 @@ def measure_likelihood(config: DictConfig, trained: Trained | None, data: MidiDa
     report = likelihood_report(pieces, nats, baselines, data.tokenizer, config.seed)
     grams = {"ngram_pieces": len(training)} if training else {}
     dropped = {"dropped": what_is_dropped(data, config.split)}
-    return window | grams | report | dropped, trained.model.parameters_count if trained else sizes[config.baseline]
+    return grams | report | dropped, trained.model.parameters_count if trained else sizes[config.baseline]
 
 
 def read_window(stride: int | None, trained: Trained | None, baseline: str | None) -> dict[str, Any]:
@@ -276,7 +277,7 @@ def summary_lines(record: dict[str, Any]) -> list[str]:
         seen = f"a window of {likelihood['window_tokens']} tokens, advanced by {likelihood['stride_tokens']}"
     return [
         f"{record['corpus']}, {record['split']}: {len(likelihood['pieces'])} pieces, {notes:,} notes; "
-        f"{record['model']}, {record['parameters']:,} parameters",
+        f"{record['model']}, {record['parameters']:,} {'parameters' if record['checkpoint'] else 'grams'}",
         f"{what}, {seen}; in brackets 95 % intervals over the pieces",
         *report_lines(likelihood, record["model"]),
         f"{record['tokenizer']['name']} keeps {', '.join(record['tokenizer']['keeps']) or 'pitches and onsets alone'}; "

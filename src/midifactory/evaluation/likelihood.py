@@ -171,7 +171,7 @@ def _rows_nats(model: CausalModel, rows: Sequence[np.ndarray], conditions: Any, 
     tokens = tokens.to(device)
     if not in_parts or lengths[0] <= _WHOLE:
         output = model(tokens[:, :-1], **_keywords(conditions))
-        found = _nats(output.logits, tokens[:, 1:]).cpu().numpy()
+        found = _nats(output.logits, tokens[:, 1:])
         return [values[:length] for values, length in zip(found, lengths, strict=True)]
     parts: list[list[np.ndarray]] = [[] for _ in rows]
     state, alive = model.new_state(len(rows), lengths[0]), len(rows)  # type: ignore[attr-defined]
@@ -183,16 +183,16 @@ def _rows_nats(model: CausalModel, rows: Sequence[np.ndarray], conditions: Any, 
             conditions = _stacked([conditions], alive) if conditions is not None else None
         inputs = tokens[:alive, start : start + _PART + 1]
         output = model(inputs[:, :-1], state=state, **_keywords(conditions))
-        found = _nats(output.logits, inputs[:, 1:]).cpu().numpy()
+        found = _nats(output.logits, inputs[:, 1:])
         for index, values in enumerate(found):
             parts[index].append(values[: lengths[index] - start])
     return [np.concatenate(values) for values in parts]
 
 
-def _nats(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def _nats(logits: torch.Tensor, targets: torch.Tensor) -> np.ndarray:
     """logits (B, T, V), targets (B, T) -> (B, T) in double precision."""
     nats = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
-    return nats.view(targets.shape).double()
+    return nats.view(targets.shape).cpu().double().numpy()
 
 
 def _keywords(conditions: Any) -> dict[str, Any]:
@@ -272,7 +272,7 @@ def latent_nats(
         for row, item in enumerate(batch):
             inputs[row, item.end :] = 0  # the last label is not to be known to the posterior
         output = model(inputs, **_keywords(_stacked(given)))
-        found = _nats(output.logits, tokens[:, 1:]).cpu().numpy()
+        found = _nats(output.logits, tokens[:, 1:])
         for row, (index, number) in enumerate(where):
             parts[index][number] = found[row, : batch[row].end]
             divergences[index] += float(output.statistics["kl_nats"][row])
