@@ -18,6 +18,7 @@ from midifactory import files
 from midifactory.cli import hydra_app
 from midifactory.cli.arguments import quote, to_overrides
 from midifactory.cli.building import build_datamodule, default_device, plain
+from midifactory.cli.evaluate_notes import evaluate_note_model
 from midifactory.cli.held_out import measure, told_of
 from midifactory.cli.prepare import what_is_lost
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
@@ -39,6 +40,7 @@ from midifactory.music.score import duration_seconds, last_note_end, load_score
 from midifactory.training.checkpoint import Trained, load_trained
 from midifactory.training.checkpoint_folder import read_card
 from midifactory.training.finetune import Start
+from midifactory.training.notes import holds_notes
 
 BASELINES = ("5-gram", "unigram", "uniform")
 # What of a run's data decides which pieces are in which split, and where they lie.
@@ -106,30 +108,23 @@ def run(config: DictConfig) -> dict[str, Any]:
     """
     check_settings(config)
     set_threads(config.threads)
-    trained = None
+    path = None
     if config.baseline is None:
         path = checkpoint_in(config.checkpoint) if config.checkpoint else newest_checkpoint()
-        trained = load_trained(path, default_device(config.device, "device"))
-    window = read_window(config.stride_tokens, trained, config.baseline)
-    data = open_data(config, trained)
-    likelihood, size = measure_likelihood(config, trained, data)
+    if path is not None and holds_notes(path):
+        measured = evaluate_note_model(config, path)
+    else:
+        trained = load_trained(path, default_device(config.device, "device")) if path else None
+        window = read_window(config.stride_tokens, trained, config.baseline)
+        data = open_data(config, trained)
+        likelihood, size = measure_likelihood(config, trained, data)
+        measured = described(config, trained, data, size) | {"likelihood": window | likelihood}
     record = {
         "midifactory": metadata.version("midifactory"),
-        "checkpoint": str(trained.path.resolve()) if trained else None,
-        "checkpoint_sha256": trained.sha256 if trained else None,
-        "model": type(trained.model).__name__ if trained else config.baseline,
-        "parameters": size,
-        "corpus": data.corpus_name,
+        **measured,
         "split": config.split,
         "seed": config.seed,
-        "tokenizer": {
-            "name": data.tokenizer.scheme,
-            "fingerprint": data.tokenizer.fingerprint,
-            "vocabulary": data.tokenizer.vocab_size,
-            "keeps": data.tokenizer.keeps,
-        },
         "settings": {key: value for key, value in plain(config).items() if key != "run_dir"},
-        "likelihood": window | likelihood,
         "samples": None,
         "obedience": None,
     }
@@ -138,6 +133,23 @@ def run(config: DictConfig) -> dict[str, Any]:
     print("\n".join(summary_lines(record)))
     print(f"  json  {report.resolve()}")
     return record
+
+
+def described(config: DictConfig, trained: Trained | None, data: MidiDataModule, size: int) -> dict[str, Any]:
+    """What was measured, and on what. size: parameters, or grams."""
+    return {
+        "checkpoint": str(trained.path.resolve()) if trained else None,
+        "checkpoint_sha256": trained.sha256 if trained else None,
+        "model": type(trained.model).__name__ if trained else config.baseline,
+        "parameters": size,
+        "corpus": data.corpus_name,
+        "tokenizer": {
+            "name": data.tokenizer.scheme,
+            "fingerprint": data.tokenizer.fingerprint,
+            "vocabulary": data.tokenizer.vocab_size,
+            "keeps": data.tokenizer.keeps,
+        },
+    }
 
 
 def check_settings(config: DictConfig) -> None:
@@ -188,7 +200,8 @@ def measure_likelihood(config: DictConfig, trained: Trained | None, data: MidiDa
             nats = measure(trained.model, data, ids, trained.window, config.stride_tokens, told, bar.update)
     else:
         nats = baselines.pop(config.baseline)
-    report = likelihood_report(pieces, nats, baselines, data.tokenizer, config.seed)
+    lengths = data.tokenizer.summed_parts(np.ones(data.tokenizer.base_vocab_size, dtype=np.int64))
+    report = likelihood_report(pieces, nats, baselines, data.tokenizer.model_types, lengths, config.seed)
     grams = {"ngram_pieces": len(training)} if training else {}
     dropped = {"dropped": what_is_dropped(data, config.split)}
     return grams | report | dropped, trained.model.parameters_count if trained else sizes[config.baseline]
@@ -280,7 +293,14 @@ def summary_lines(record: dict[str, Any]) -> list[str]:
         f"{record['model']}, {record['parameters']:,} {'parameters' if record['checkpoint'] else 'grams'}",
         f"{what}, {seen}; in brackets 95 % intervals over the pieces",
         *report_lines(likelihood, record["model"]),
-        f"{record['tokenizer']['name']} keeps {', '.join(record['tokenizer']['keeps']) or 'pitches and onsets alone'}; "
-        f"of {dropped['notes']:,.0f} notes {dropped['dropped_notes']:,.0f} are dropped, onsets move by "
-        f"{dropped['onset_error_ms_mean'] or 0:.1f} ms, velocities by {dropped['velocity_error_mean'] or 0:.1f}",
+        f"{record['tokenizer']['name']} keeps {', '.join(record['tokenizer']['keeps']) or 'pitches and onsets alone'}"
+        + (dropped_line(dropped) if dropped else "; these nats are of note features, not to be compared with tokens'"),
     ]
+
+
+def dropped_line(dropped: dict[str, float | None]) -> str:
+    """What the tokens lose, as the end of a sentence."""
+    return (
+        f"; of {dropped['notes']:,.0f} notes {dropped['dropped_notes']:,.0f} are dropped, onsets move by "
+        f"{dropped['onset_error_ms_mean'] or 0:.1f} ms, velocities by {dropped['velocity_error_mean'] or 0:.1f}"
+    )

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from midifactory.evaluation.bootstrap import Interval, interval_of
-from midifactory.tokens.tokenizer import Tokenizer
 
 _TENTHS = 10
 _UNITS = ("note", "beat", "second", "token")
@@ -56,8 +55,11 @@ class PieceNats:
         return float(self.tokens.sum()) + self.divergence
 
 
-def notes_by_tenths(groups: np.ndarray, notes: int, base_tokens: int) -> np.ndarray:
-    """(10,) notes told in each tenth of a piece of `base_tokens` tokens; groups (G,) of tokens/engines.py."""
+def notes_by_tenths(groups: np.ndarray | Mapping[str, np.ndarray], notes: int, base_tokens: int) -> np.ndarray:
+    """(10,) notes told in each tenth of a piece of `base_tokens` tokens.
+
+    groups: of each place where notes begin `token`, where it stands, and `notes`, how many came before it, (G,) each.
+    """
     each = np.diff(np.append(groups["notes"], notes))
     return np.bincount(_tenths(groups["token"], base_tokens), each, _TENTHS)
 
@@ -66,15 +68,19 @@ def likelihood_report(
     pieces: Sequence[HeldOutPiece],
     nats: Sequence[PieceNats],
     baselines: Mapping[str, Sequence[PieceNats]],
-    tokenizer: Tokenizer,
+    types: Sequence[str],
+    lengths: np.ndarray,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The figures of `nats`, one for each of `pieces`, and of the baselines beside it, as JSON has them."""
+    """The figures of `nats`, one for each of `pieces`, and of the baselines beside it, as JSON has them.
+
+    types: of every id, (V,). lengths: how many base tokens each stands for, (V,).
+    """
     return {
         **_figures(pieces, nats, seed),
         "baselines": {name: _figures(pieces, found, seed) for name, found in baselines.items()},
-        "by_type": _by_type(pieces, nats, tokenizer.model_types),
-        "by_position": _by_position(pieces, nats, tokenizer, seed),
+        "by_type": _by_type(pieces, nats, types),
+        "by_position": _by_position(pieces, nats, lengths, seed),
         "by_label": _by_label(pieces, nats, seed),
         "pieces": [
             {
@@ -118,10 +124,9 @@ def _by_type(pieces: Sequence[HeldOutPiece], nats: Sequence[PieceNats], types: S
 
 
 def _by_position(
-    pieces: Sequence[HeldOutPiece], nats: Sequence[PieceNats], tokenizer: Tokenizer, seed: int
+    pieces: Sequence[HeldOutPiece], nats: Sequence[PieceNats], lengths: np.ndarray, seed: int
 ) -> list[dict[str, Any]]:
     """Tenths of the pieces' base tokens, by the notes that these tell; a latent's divergence belongs to none."""
-    lengths = tokenizer.summed_parts(np.ones(tokenizer.base_vocab_size, dtype=np.int64))  # (V,)
     sums = np.zeros((len(pieces), _TENTHS))
     for row, (piece, found) in enumerate(zip(pieces, nats, strict=True)):
         ends = np.cumsum(lengths[piece.ids])  # (N,) where each token ends among the base tokens
