@@ -39,7 +39,7 @@ SHORTER = {
 }
 # What a command leaves at least.
 KINDS = {
-    "attention": ".html", "obedience": ".png",
+    "attention": ".html", "obedience": ".png", "evaluate": ".json",
     "interpolate": ".mid", "vary": ".mid", "continue": ".mid", "orchestrate": ".mid",
     "train": ".ckpt", "generate": ".mid", "prepare": ".json", "analyze": ".png", "all": ".mid", "live": ".mid",
     "infill": ".mid", "add_track": ".mid", "harmonise": ".mid",

@@ -1,23 +1,27 @@
 """How good a trained model is: nats per note of the pieces that training did not see."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from midifactory.data.conditions import NOT_GIVEN
 from midifactory.data.datamodule import MidiDataModule
+from midifactory.evaluation.held_out import PieceNats
 from midifactory.evaluation.likelihood import (
-    latent_likelihood,
+    evaluating,
+    latent_nats,
     model_likelihood,
+    token_nats,
     uniform_likelihood,
     unigram_likelihood,
 )
 from midifactory.models.interface import Conditions, SequenceModel
 from midifactory.models.vae import VAE
 from midifactory.tokens.grid import VoiceGrid
-from midifactory.training.checkpoint import load_trained
+from midifactory.training.checkpoint import Trained, load_trained
 
 Pieces = list[tuple[str, Any, int]]  # (id, ids (N,), notes of the source file)
 
@@ -56,10 +60,37 @@ def nats_per_note(
 ) -> float:
     """Of `pieces`, the model told of each what its labels are, or what `told` says; with a latent, an upper bound."""
     told = told_of_pieces(data) if told is None else told
+    with evaluating(model):
+        found = measure(model, data, [(piece, ids) for piece, ids, _ in pieces], window, None, told)
+    return sum(nats.total for nats in found) / max(1, sum(notes for _, _, notes in pieces))
+
+
+def measure(
+    model: SequenceModel,
+    data: MidiDataModule,
+    pieces: Sequence[tuple[str, np.ndarray]],
+    window: int,
+    stride: int | None = None,
+    told: Mapping[str, Conditions] | None = None,
+    on_tokens: Callable[[int], Any] | None = None,
+) -> list[PieceNats]:
+    """Nats of every token of pieces (id, ids (N,)), by segments for a model with a latent; in evaluation mode.
+
+    The other arguments are those of `token_nats`.
+    """
     if isinstance(model, VAE):
-        segments = [(piece, data.segment_ids(piece), notes) for piece, _, notes in pieces]
-        return latent_likelihood(model, segments, told).nats_per_note
-    return model_likelihood(model, pieces, window, told).nats_per_note
+        segments = [(piece, data.segment_ids(piece)) for piece, _ in pieces]
+        return [PieceNats(*found) for found in latent_nats(model, segments, told, on_tokens)]
+    return [PieceNats(found) for found in token_nats(model, pieces, window, stride, told, on_tokens)]
+
+
+def told_of(trained: Trained, data: MidiDataModule, split: str) -> dict[str, Conditions]:
+    """A trained model is told the labels of each piece of a split; nothing where it takes no conditions."""
+    if trained.conditions is None:
+        return {}
+    found = data.piece_conditions(trained.conditions, data.pieces(split), measured=False)
+    device = next(trained.model.parameters()).device
+    return {piece: Conditions(torch.from_numpy(ids[None]).to(device)) for piece, ids in found.items()}
 
 
 def cell_nats(model: SequenceModel, data: MidiDataModule, pieces: Pieces, window: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ COMMANDS = {
     "all": ("everything", "analyze, prepare, train and generate, in this order"),
     "profile": ("profile", "record a few training steps: a trace for a viewer, the slowest operators"),
     "benchmark": ("benchmark", "measure how fast a checkpoint composes on this machine"),
+    "evaluate": ("evaluate", "say how good a model is on held-out music, and how sure that is"),
     "obedience": ("obedience", "measure how well a model obeys when it is asked for attributes"),
     "attention": ("attention", "draw where a trained transformer looks while it reads a file"),
     "originality": ("originality", "say how much of a MIDI file stands in what a model was trained on"),

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from midifactory.data.datamodule import MidiDataModule
 from midifactory.data.notes import NoteDataModule
 from midifactory.data.originality import index_training
 from midifactory.errors import UserError
+from midifactory.music.corpora import Piece
 from midifactory.music.score import load_score
 from midifactory.tokens.loss_report import loss_report, piece_loss, report_lines
 from midifactory.training.finetune import Start
@@ -33,7 +35,8 @@ def prepare_and_report(config: DictConfig, start: Start | None = None) -> MidiDa
     """Prepare, and report what the tokens lose of the music."""
     data = prepare(config, start)
     if isinstance(data, MidiDataModule):
-        report = what_is_lost(data)
+        training = [piece for piece in data.corpus.of("train") if piece.id in data.store.pieces]
+        report = what_is_lost(data, training, len(data.segments("train")) / len(training))
         known = {name: value if math.isfinite(value) else None for name, value in report.items()}
         files.write_text(Path(config.run_dir) / "loss_report.json", json.dumps(known, indent=1))
         print("\n".join(report_lines(report)), flush=True)
@@ -74,13 +77,14 @@ def check_same_pieces(data: MidiDataModule | NoteDataModule, run_dir: Path) -> N
         )
 
 
-def what_is_lost(data: MidiDataModule) -> dict[str, float]:
-    """tokens/loss_report.py over evenly spaced training pieces: decoded tokens beside the files."""
-    training = [piece for piece in data.corpus.of("train") if piece.id in data.store.pieces]
-    chosen = np.unique(np.linspace(0, len(training) - 1, min(len(training), _PIECES_COMPARED)).round().astype(int))
+def what_is_lost(
+    data: MidiDataModule, pieces: Sequence[Piece], segments_per_piece: float | None = None
+) -> dict[str, float]:
+    """tokens/loss_report.py over evenly spaced ones of `pieces`, which have tokens: these decoded, beside the files."""
+    chosen = np.unique(np.linspace(0, len(pieces) - 1, min(len(pieces), _PIECES_COMPARED)).round().astype(int))
     losses = []
     for index in tqdm(chosen, desc="compare", unit="piece"):
-        piece = training[index]
+        piece = pieces[index]
         ids = data.model_ids(piece.id)
         losses.append(
             piece_loss(
@@ -91,4 +95,4 @@ def what_is_lost(data: MidiDataModule) -> dict[str, float]:
                 drums_pitch_range=data.tokenizer.drums_pitch_range,
             )
         )
-    return loss_report(losses, len(data.segments("train")) / len(training))
+    return loss_report(losses, segments_per_piece)

@@ -212,11 +212,27 @@ class MidiDataModule(lightning.LightningDataModule):
         for split, part in splits.items():
             augmenter = self.augmenter if split == "train" else None
             part.told = SegmentConditions(codec, part.segments, labels, measured[split], augmenter)
-        held_out = [piece for split in ("validation", "test") for piece in self.pieces(split)]
-        whole = SegmentTable(Segment(piece, 0, self.store.pieces[piece].tokens, 0) for piece in held_out)
-        found = self._measure(whole, [name for name in names if name not in _EXTENTS])
-        values = {piece: {name: found[name][row] for name in found} for row, piece in enumerate(held_out)}
-        self.conditions = {piece: codec.encode(labels[piece] | values.get(piece, {})) for piece in labels}
+        self.conditions = self.piece_conditions(codec, [piece for split in SPLITS[1:] for piece in self.pieces(split)])
+        self.conditions |= {piece: codec.encode(labels[piece]) for piece in labels if piece not in self.conditions}
+
+    def piece_conditions(
+        self, codec: ConditionCodec, pieces: Sequence[str], measured: bool = True
+    ) -> dict[str, np.ndarray]:
+        """What a model of `codec` is told of whole pieces, (C,) by id; `prepare_data` first.
+
+        Labels of the corpus, and if `measured` attributes of the piece's own notes but its extents: training told
+        those of segments.
+        """
+        labels, of_pieces = self._labels()
+        own = attributes.NAMES if measured else ()
+        names = [name for name in codec.names if name in own and name not in {*of_pieces, *_EXTENTS}]
+        found = self._measure(
+            SegmentTable(Segment(piece, 0, self.store.pieces[piece].tokens, 0) for piece in pieces), names
+        )
+        return {
+            piece: codec.encode(labels[piece] | {name: values[row] for name, values in found.items()})
+            for row, piece in enumerate(pieces)
+        }
 
     def _measure(self, segments: SegmentTable, names: Sequence[str]) -> dict[str, list[Any]]:
         if not names:

@@ -50,6 +50,18 @@ _REFUSED = {
         "use_time_signatures": "it takes a bar of 6/8 for twelve quarters, so its Bar tokens would be wrong",
     }
 }
+# What a type of tokens tells: models of tokenizers that keep different fields are not to be ranked.
+_FIELDS = {
+    "duration": {"Duration", "NoteOff", "DrumOff"},
+    "velocity": {"Velocity"},
+    "tempo": {"Tempo"},
+    "metre": {"TimeSig"},
+    "programs": {"Program"},
+    "drums": {"PitchDrum", "DrumOn"},
+    "pedal": {"Pedal"},
+    "pitch_bend": {"PitchBend"},
+    "microtiming": {"MicroTiming"},
+}
 _BPE_KEYS = ("_vocab_base", "_model", "_vocab_base_byte_to_token")
 _SIZE_KEY = "bpe_vocab_size"
 
@@ -293,6 +305,22 @@ class Tokenizer:
         """Model ids whose first token is of `type_`."""
         first = self._bpe.base_ids[self._bpe.starts] if self._bpe else np.arange(self.base_vocab_size)
         return np.flatnonzero(np.array(self.types)[first] == type_)
+
+    def summed_parts(self, base_values: np.ndarray) -> np.ndarray:
+        """(V,) from (B,): for every model id the sum over its tokens."""
+        return base_values if self._bpe is None else np.add.reduceat(base_values[self._bpe.base_ids], self._bpe.starts)
+
+    @property
+    def model_types(self) -> list[str]:
+        """The type of every model id, (V,); "merged" for those of several tokens."""
+        parts = self.summed_parts(np.ones(self.base_vocab_size, dtype=np.int64))
+        first = range(self.base_vocab_size) if self._bpe is None else self._bpe.base_ids[self._bpe.starts]
+        return [self.types[base] if part == 1 else "merged" for base, part in zip(first, parts, strict=True)]
+
+    @property
+    def keeps(self) -> list[str]:
+        """What of the music its vocabulary can tell beside pitches and onsets: velocity, tempo, metre, ..."""
+        return [field for field, types in _FIELDS.items() if not types.isdisjoint(self.types)]
 
     def worst_part(self, base_values: np.ndarray) -> np.ndarray:
         """(V,) from (B,): for every model id the least value among its tokens."""
