@@ -30,7 +30,7 @@ from midifactory.training.checkpoint_folder import read_checkpoint
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     *("train", "generate", "prepare", "analyze", "all", "attention", "interpolate", "vary", "profile", "continue"),
-    *("orchestrate", "live", "obedience", "infill", "add_track", "harmonise"),
+    *("orchestrate", "live", "obedience", "infill", "add_track", "harmonise", "export"),
 )
 NOT_COMMANDS = {"composing", "filling"}
 GROUPS_OF_TRAIN = (

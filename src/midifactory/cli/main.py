@@ -32,6 +32,7 @@ COMMANDS = {
     "runs": ("run_table", "list all training runs: model, data, nats per note, time, checkpoint"),
     "sweep": ("sweep", "rank the jobs of a sweep, show the best one's command, draw a page"),
     "download": ("download", "list the corpora known by name, or fetch one of them"),
+    "export": ("export", "write a trained model for the Hub, ONNX Runtime or torch.export"),
     "doctor": ("doctor", "check this installation and say how to mend it"),
 }
 EXIT_USER_ERROR = 2
