@@ -4,9 +4,9 @@
     python scripts/make_box.py outputs/train/RUN [--dtype float16] [--to FOLDER]
 
 Writes an exported model (export/hub.py), the index of its training pieces, so that copies are reported at once, and
-CARD.md with data, terms, command, seed, numbers and limits. The held-out pieces are measured with the weights as they were trained
-and as they are kept; where nats per note differ by more than --tolerance, nothing is written. Run it where the training
-ran, since it needs the run's data.
+CARD.md with data, terms, command, seed, numbers and limits. The held-out pieces are measured with the weights as they
+were trained and as they are kept; where nats per note differ by more than --tolerance, nothing is written. Run it where
+the training ran, since it needs the run's data.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import tempfile
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+
 import torch
 from hydra import compose, initialize_config_dir
 
