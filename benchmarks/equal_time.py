@@ -9,9 +9,10 @@ number of steps, and so the schedule's length, is what the CPU time allows; neit
 evaluation on the way, which would cost it time. `--peer tuned` gives it our batch and learning rate and a tenth of
 warm-up instead. Splitting and tokenising, ours and theirs, are not counted.
 
-Both read the same pieces of one split, and are measured by the same sliding window over the same test pieces. CPU time
-is that of the process, over all its threads; ours holds its validations too. One contender after the other, or each in
-a process of its own with --only; a finished one is only read. Prints a Markdown row.
+Both read the same pieces of one split, and are measured as `midifactory evaluate` does, by the same sliding window
+over the same held-out pieces, with 95 % intervals over these; the difference is of the same pieces, one by one. CPU
+time is that of the process, over all its threads; ours holds its validations too. One contender after the other, or
+each in a process of its own with --only; a finished one is only read. Prints Markdown rows.
 
     python benchmarks/equal_time.py pop909_cl --minutes 20 [--only ours|peer] [--peer tutorial|tuned] data.root=FOLDER
 """
@@ -36,10 +37,12 @@ from midifactory.cli.held_out import held_out_pieces
 from midifactory.cli.prepare import prepare
 from midifactory.cli.train import token_training, train
 from midifactory.data.datamodule import MidiDataModule
-from midifactory.evaluation.likelihood import model_likelihood
+from midifactory.evaluation.bootstrap import Interval, interval_of, interval_of_difference
+from midifactory.evaluation.likelihood import CausalModel, evaluating, token_nats
 from midifactory.models.interface import Conditions, Output
 from midifactory.paths import conf_dir
 from midifactory.tokens.tokenizer import Tokenizer
+from midifactory.training.checkpoint import load_trained
 
 LENGTH = 1024
 PEERS: dict[str, dict[str, Any]] = {
@@ -58,7 +61,7 @@ PEERS: dict[str, dict[str, Any]] = {
         "warmup_steps": 0.1,
     },
 }
-HEAD = "| corpus | contender | parameters | steps | CPU minutes | validation | test | test / ours |"
+HEAD = "| corpus | contender | parameters | steps | CPU minutes | validation | test | test, less ours |"
 
 
 class Measured(torch.nn.Module):
@@ -69,7 +72,7 @@ class Measured(torch.nn.Module):
         self.model, self.context = model, LENGTH
 
     def forward(self, ids: torch.Tensor, conditions: Conditions | None = None) -> Output:
-        """ids (1, T) -> logits (1, T, V)."""
+        """ids (B, T) -> logits (B, T, V)."""
         return Output(self.model(input_ids=ids, use_cache=False).logits)
 
 
@@ -155,16 +158,44 @@ def peer(data: MidiDataModule, like: DictConfig, parameters: int, kind: str, min
     steps = max(2, int(minutes * 60 / (probe.spent / made.global_step)))
     clock = StopAfter(minutes * 60)
     result = training(model, steps, clock).train()
-    measured = Measured(model)
-    return {
-        "parameters": model.num_parameters(),
-        "steps": result.global_step,
-        "cpu_minutes": clock.spent / 60,
-        **{
-            split: {"nats_per_note": model_likelihood(measured, pieces, LENGTH).nats_per_note}
-            for split, pieces in held_out_pieces(data).items()
-        },
-    }
+    about = {"parameters": model.num_parameters(), "steps": result.global_step, "cpu_minutes": clock.spent / 60}
+    return about | measured(Measured(model), data)
+
+
+def ours(run: Path, config: DictConfig, data: MidiDataModule) -> dict[str, Any]:
+    """Train our recipe, unless that is done, and measure it likewise."""
+    if not (run / "result.json").is_file():
+        train(config, data)
+    result = json.loads((run / "result.json").read_text())
+    about = {name: result[name] for name in ("parameters", "steps", "cpu_minutes")}
+    return about | measured(load_trained(result["checkpoint"]).model, data)
+
+
+def measured(model: CausalModel, data: MidiDataModule) -> dict[str, Any]:
+    """Nats and notes of each held-out piece, by split."""
+    found = {}
+    for split, pieces in held_out_pieces(data).items():
+        with evaluating(model):
+            nats = token_nats(model, [(piece, ids) for piece, ids, _ in pieces], LENGTH)
+        found[split] = {
+            "nats": [float(each.sum()) for each in nats],
+            "notes": [notes for _, _, notes in pieces],
+            "pieces": [piece for piece, _, _ in pieces],
+        }
+    return found
+
+
+def figure(result: dict[str, Any], split: str) -> Interval:
+    """Nats per note of a split."""
+    return interval_of(result[split]["nats"], result[split]["notes"])
+
+
+def difference(result: dict[str, Any], other: dict[str, Any]) -> Interval:
+    """Nats per note of test less those of `other`. Raises ValueError where the two read other pieces."""
+    mine, theirs = result["test"], other["test"]
+    if mine["pieces"] != theirs["pieces"]:
+        raise ValueError("the two contenders were measured on other pieces; remove their folders and run both anew")
+    return interval_of_difference(mine["nats"], mine["notes"], theirs["nats"], theirs["notes"])
 
 
 def main() -> None:
@@ -179,7 +210,7 @@ def main() -> None:
     files = {"ours": folder / f"{arguments.recipe}-0", "peer": folder / f"{arguments.recipe}-{arguments.peer}"}
     results = {}
     for name in [arguments.only] if arguments.only else files:
-        file = files[name] / "result.json"
+        file = files[name] / "equal_time.json"
         if not file.is_file():
             files[name].mkdir(parents=True, exist_ok=True)
             with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -196,20 +227,19 @@ def main() -> None:
             data = prepare(config)
             assert isinstance(data, MidiDataModule)
             if name == "ours":
-                train(config, data)
+                found = ours(files[name], config, data)
             else:
                 parameters = token_training(config, data, None).model.parameters_count
                 found = peer(data, config.model, parameters, arguments.peer, arguments.minutes)
-                file.write_text(json.dumps(found, indent=1))
+            file.write_text(json.dumps(found, indent=1))
         results[name] = json.loads(file.read_text())
     print(HEAD, "|---" * (HEAD.count("|") - 1) + "|", sep="\n")
     for name, result in results.items():
-        test = result["test"]["nats_per_note"]
-        ratio = f"{test / results['ours']['test']['nats_per_note']:.2f}" if "ours" in results else "-"
+        beside = difference(result, results["ours"]).text() if "ours" in results and name != "ours" else "-"
         print(
             f"| {arguments.recipe} | {'ours' if name == 'ours' else arguments.peer} | {result['parameters']:,} "
-            f"| {result['steps']:,} | {result['cpu_minutes']:.1f} | {result['validation']['nats_per_note']:.3f} "
-            f"| {test:.3f} | {ratio} |"
+            f"| {result['steps']:,} | {result['cpu_minutes']:.1f} | {figure(result, 'validation').text()} "
+            f"| {figure(result, 'test').text()} | {beside} |"
         )
 
 

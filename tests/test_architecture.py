@@ -24,7 +24,8 @@ ALLOWED: dict[str, set[str]] = {
     "generation": {"tokens", "models", "music"},
     "training": {"models", "data", "tokens", "music", "render"},
     "djai": {"training", "generation", "models", "data", "tokens", "music"},
-    "cli": {"music", "tokens", "render", "evaluation", "models", "data", "generation", "training"},
+    "export": {"training", "generation", "models", "data", "tokens", "music"},
+    "cli": {"music", "tokens", "render", "evaluation", "models", "data", "generation", "training", "export"},
 }
 HEAVY = {"torch", "lightning", "pytorch_lightning", "hydra", "omegaconf"}
 FORBIDDEN = {"music": HEAVY, "render": HEAVY}

@@ -22,7 +22,7 @@ from midifactory.errors import UserError
 from midifactory.generation.sampling import Sampling
 from midifactory.generation.styles import Style
 from midifactory.models.interface import SequenceModel
-from midifactory.paths import conf_dir
+from midifactory.paths import box_dir, conf_dir
 from midifactory.tokens.notes import NoteCodec
 from midifactory.training.checkpoint import build_model
 from midifactory.training.checkpoint_folder import read_checkpoint
@@ -30,7 +30,7 @@ from midifactory.training.checkpoint_folder import read_checkpoint
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     *("train", "generate", "prepare", "analyze", "all", "attention", "interpolate", "vary", "profile", "continue"),
-    *("orchestrate", "live", "obedience", "infill", "add_track", "harmonise", "evaluate"),
+    *("orchestrate", "live", "obedience", "infill", "add_track", "harmonise", "evaluate", "export"),
 )
 NOT_COMMANDS = {"composing", "filling"}
 GROUPS_OF_TRAIN = (
@@ -70,7 +70,7 @@ def composed(tmp_path, monkeypatch):
 
 def test_every_file_has_its_place():
     groups = {group for group, _ in CHOICES}
-    assert groups == {*GROUPS_OF_TRAIN, *GROUPS_OF_GENERATE, *GROUPS_OF_SWEEPS, "run"}
+    assert groups == {*GROUPS_OF_TRAIN, *GROUPS_OF_GENERATE, *GROUPS_OF_SWEEPS, "run", "row"}
     assert {path.name for path in FILES if len(path.parts) == 1} == {*COMMANDS, *NOT_COMMANDS}
     assert {name for group, name in CHOICES if group == "run"} == set(COMMANDS)
     assert not [path for path in FILES if len(path.parts) > 2]
@@ -187,6 +187,8 @@ def test_a_built_wheel_holds_the_configs(tmp_path):
     assert "hydra_plugins/midifactory_sweeper/sweeper.py" in names
     assert "hydra_plugins/__init__.py" not in names  # the package is shared with other plugins
     assert "midifactory/render/sweep.html.j2" in names
+    box = [path.relative_to(box_dir()).as_posix() for path in box_dir().rglob("*") if path.is_file()]
+    assert {f"midifactory/box/{path}" for path in box} <= names
 
 
 def test_an_experiment_also_sets_what_all_generates() -> None:

@@ -153,7 +153,7 @@ def test_a_command_of_the_readme_runs(desk, line, monkeypatch):
         return
     assert done.code == 0, done
     assert "Traceback" not in done.out + done.err
-    if not re.search(r" (--help|doctor|download|runs|styles|originality|sweep outputs)\b", line):
+    if not re.search(r" (--help|doctor|download|runs|styles|originality|reproduce|sweep outputs)\b", line):
         new = {path.suffix for path in set(desk.rglob("*")) - before}  # a checkpoint is a folder
         kind = next(word for word in (*KINDS, ".py") if word in line)
         made = KINDS.get(kind, ".json")

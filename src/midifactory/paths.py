@@ -1,4 +1,4 @@
-"""Where the Hydra configs lie, for a checkout and for an installed wheel."""
+"""Where the Hydra configs and the pretrained model lie, for a checkout and for an installed wheel."""
 
 from pathlib import Path
 
@@ -12,3 +12,8 @@ def conf_dir() -> Path:
     package = Path(__file__).resolve().parent
     packaged = package / "conf"
     return packaged if packaged.is_dir() else package.parent.parent / "conf"
+
+
+def box_dir() -> Path:
+    """The folder of the pretrained model that comes with the package; not there where none was made."""
+    return Path(__file__).resolve().parent / "box"

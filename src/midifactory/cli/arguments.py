@@ -36,6 +36,9 @@ FREE_TEXT_KEYS = (
     "port",
     "input",
     "file",
+    "folder",
+    "license_name",
+    "push",
 )
 # These mean the same wherever they stand (`generate.chords`); `name` does not (`logger.name`).
 _FREE_AT_ANY_DEPTH = ("prompt", "checkpoint", "replay", "chords", "harmony", "key")

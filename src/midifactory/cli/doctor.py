@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from midifactory.paths import box_dir
+
 MIN_FREE_GIB = 2.0  # a small corpus, its tokens and a few checkpoints
 MIN_MEMORY_GIB = 4.0
 
@@ -48,6 +50,7 @@ def checks() -> Iterator[Check]:
     yield from _packages()
     yield from _devices()
     yield from _sound()
+    yield from _model()
     yield from _room()
 
 
@@ -105,6 +108,14 @@ def _sound() -> Iterator[Check]:
         return
     found = str(font) if font.is_file() else f"{font} does not exist"
     yield Check("SoundFont", font.is_file(), found, "reinstall pretty_midi", required=False)
+
+
+def _model() -> Iterator[Check]:
+    """The pretrained model, with which composing needs no training."""
+    box = box_dir()
+    there = (box / "hashes.json").is_file()
+    remedy = "optional: train a model, or make one with scripts/make_box.py"
+    yield Check("checkpoint=box", there, str(box) if there else "no pretrained model", remedy, required=False)
 
 
 def _room() -> Iterator[Check]:

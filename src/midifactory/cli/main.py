@@ -30,9 +30,11 @@ COMMANDS = {
     "continue": ("continuing", "let a MIDI file go on, after its last bar or from a bar"),
     "vary": ("vary", "change a MIDI file: keep its rhythm, harmony or contour, or move it in a latent"),
     "orchestrate": ("orchestrate", "give a MIDI file's notes to other instruments"),
+    "reproduce": ("reproduce", "train and measure a row of the results anew: does it come out the same?"),
     "runs": ("run_table", "list all training runs: model, data, nats per note, time, checkpoint"),
     "sweep": ("sweep", "rank the jobs of a sweep, show the best one's command, draw a page"),
     "download": ("download", "list the corpora known by name, or fetch one of them"),
+    "export": ("export", "write a trained model for the Hub, ONNX Runtime or torch.export"),
     "doctor": ("doctor", "check this installation and say how to mend it"),
 }
 EXIT_USER_ERROR = 2

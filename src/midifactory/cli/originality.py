@@ -84,9 +84,9 @@ def report_copies(
 
 
 def _open(checkpoint: Path, recorded: str) -> OriginalityIndex:
-    """The index at a recorded path: from here, or from any folder above the checkpoint, where it is relative."""
+    """The index at a recorded path: in the checkpoint, from here, or from any folder above it, where it is relative."""
     reason = "it is not there"
-    for above in (Path(), *checkpoint.resolve().parents):
+    for above in (checkpoint, Path(), *checkpoint.resolve().parents):
         folder = above / recorded
         if folder.is_dir():
             try:

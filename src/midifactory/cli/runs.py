@@ -1,4 +1,7 @@
-"""Finding runs on disk: the newest one, its checkpoints, and the settings it was started with."""
+"""Finding runs on disk: the newest one, its checkpoints, and the settings it was started with.
+
+Where there is no run yet, commands that need a model take the one in the box (midifactory/box, see its CARD.md).
+"""
 
 import sys
 from pathlib import Path
@@ -6,9 +9,11 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from midifactory.errors import UserError
+from midifactory.paths import box_dir
 from midifactory.training.checkpoint_folder import checkpoints_by_age, is_checkpoint, newest_good, stored_at
 
 OUTPUTS = Path("outputs")
+BOX = "box"  # names the model in the box wherever a checkpoint is asked for; a folder of this name is ./box
 
 
 def run_folders() -> list[Path]:
@@ -24,18 +29,33 @@ def _best_in(folder: Path) -> Path | None:
     return next(filter(stored_at, (folder / "best.ckpt", folder / "last.ckpt")), None)
 
 
-def newest_checkpoint() -> Path:
-    """The best checkpoint of the newest run that has one (its last one before the first validation)."""
+def newest_checkpoint(or_box: bool = True) -> Path:
+    """The best checkpoint of the newest run that has one (its last one before the first validation).
+
+    or_box: without any, the model in the box, and a line that says so. Raises UserError where there is none.
+    """
     for folder in reversed(run_folders()):
         if found := _best_in(folder / "checkpoints"):
             return found
+    if or_box and is_checkpoint(box_dir()):
+        print(f"no run in {OUTPUTS}: the model in the box (chorales for four voices)", flush=True)
+        return box_dir()
     raise UserError(f"no checkpoint below {OUTPUTS.resolve()}; train first: python train.py")
 
 
 def checkpoint_in(text: str) -> Path:
-    """`text` names a checkpoint, a run's folder, whose best checkpoint is meant, or `latest`, the newest run's."""
+    """The checkpoint that `text` names: one, a run's folder (its best), `latest` (the newest run's), or `box`.
+
+    Raises UserError where there is none.
+    """
     if text == "latest":
-        return newest_checkpoint()
+        return newest_checkpoint(or_box=False)
+    if text == BOX:
+        if is_checkpoint(box_dir()):
+            return box_dir()
+        raise UserError(
+            f"checkpoint={BOX}: this checkout holds no pretrained model; train one, and see scripts/make_box.py"
+        )
     path = Path(text).expanduser()
     if path.is_dir() and not is_checkpoint(path):
         if found := _best_in(path / "checkpoints") or _best_in(path):

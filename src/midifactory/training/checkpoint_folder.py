@@ -4,6 +4,9 @@ weights.pt    the weights by name
 training.pt   what resuming needs besides: optimiser, loops, callbacks, loaders; not there where nothing can be resumed
 card.json     plain values: how to build model and tokenizer, the settings, versions, step, epoch and metrics
 hashes.json   size and SHA-256 of each of these, written last
+
+An exported model (export/hub.py) is such a folder with other files, and is read in the same way: model.safetensors for
+the weights, and the card as config.json and tokenizer.json. It cannot be resumed.
 """
 
 import hashlib
@@ -12,7 +15,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any, cast
@@ -23,10 +26,13 @@ from torch import Tensor
 
 from midifactory import files
 from midifactory.errors import UserError
+from midifactory.training import safe_weights
 from midifactory.training.module import CARD
 
 CARD_FORMAT = 3
 WEIGHTS, TRAINING, CARD_FILE, HASHES = "weights.pt", "training.pt", "card.json", "hashes.json"
+EXPORTED_WEIGHTS, EXPORTED_CARD, EXPORTED_TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
+_WHOLE = {WEIGHTS, CARD_FILE}, {EXPORTED_WEIGHTS, EXPORTED_CARD, EXPORTED_TOKENIZER}
 _PACKAGES = ("midifactory", "torch", "lightning", "miditok", "symusic", "numpy")
 
 
@@ -109,6 +115,16 @@ def _save(value: Any, path: Path) -> dict[str, Any]:
     return entry
 
 
+def write_hashes(folder: Path, names: Iterable[str]) -> None:
+    """Write `hashes.json` of these files of a folder: what makes it one that can be read."""
+    hashes = {}
+    for name in names:
+        with (folder / name).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            hashes[name] = {"bytes": os.fstat(file.fileno()).st_size, "sha256": digest}
+    (folder / HASHES).write_text(_hashes_text(hashes))
+
+
 def _hashes_text(hashes: dict[str, Any]) -> str:
     return json.dumps(hashes, indent=1)
 
@@ -151,14 +167,15 @@ class _Folder:
             whole = _hashes_text(self.hashes).encode() == text and bool(entries)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             whole = False
-        if not whole or self.hashes.keys() - {TRAINING} != {WEIGHTS, CARD_FILE}:
+        if not whole or self.hashes.keys() - {TRAINING} not in _WHOLE:
             raise self.damaged(f"{HASHES} is not what was written")
 
     def damaged(self, reason: str) -> UserError:
         """The error that names this checkpoint, the reason and the remedy."""
-        return UserError(
-            f"checkpoint={self.path} is damaged: {reason}; take another, such as best.ckpt or last.ckpt of the same run"
-        )
+        remedy = "take another, such as best.ckpt or last.ckpt of the same run"
+        if (self.folder / EXPORTED_CARD).is_file():
+            remedy = "export or download it again"
+        return UserError(f"checkpoint={self.path} is damaged: {reason}; {remedy}")
 
     def verified(self, name: str) -> Any:
         """The opened file, which is what was written."""
@@ -178,19 +195,34 @@ class _Folder:
 
     def card(self) -> dict[str, Any]:
         """The verified card. Raises UserError also for another format."""
-        with self.verified(CARD_FILE) as file:
+        name = EXPORTED_CARD if EXPORTED_CARD in self.hashes else CARD_FILE
+        with self.verified(name) as file:
             text = file.read()
         try:
             card = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise self.damaged(f"{CARD_FILE}: {error}") from error
+            raise self.damaged(f"{name}: {error}") from error
         if not isinstance(card, dict) or "format" not in card:
-            raise UserError(f"checkpoint={self.path} was not written by midifactory: its {CARD_FILE} is another")
+            raise UserError(f"checkpoint={self.path} was not written by midifactory: its {name} is another")
         if card["format"] != CARD_FORMAT:
             raise UserError(
                 f"checkpoint={self.path} has format {card['format']}, this version reads {CARD_FORMAT}; train again"
             )
+        if name == EXPORTED_CARD:
+            with self.verified(EXPORTED_TOKENIZER) as file:
+                card["tokenizer"] = file.read().decode()
         return card
+
+    def weights(self, map_location: Any) -> dict[str, Tensor]:
+        """The verified weights by their names in a training module, `model.` before those of the model itself."""
+        if EXPORTED_WEIGHTS not in self.hashes:
+            return self.tensors(WEIGHTS, map_location)
+        self.verified(EXPORTED_WEIGHTS).close()
+        try:
+            named = safe_weights.load_weights(self.folder / EXPORTED_WEIGHTS)
+        except ValueError as error:
+            raise self.damaged(f"{EXPORTED_WEIGHTS} cannot be read ({error})") from error
+        return {f"model.{key}": value for key, value in named.items()}
 
     def tensors(self, name: str, map_location: Any) -> dict[str, Any]:
         """The verified dictionary of the file `name`, read without running any code of it."""
@@ -216,13 +248,13 @@ def read_weights(
 ) -> tuple[dict[str, Any], dict[str, Tensor], str]:
     """Card, weights and the SHA-256 of all hashes: what composing needs. Raises UserError as `read_card`."""
     folder = _Folder(path)
-    return folder.card(), folder.tensors(WEIGHTS, map_location), folder.sha256
+    return folder.card(), folder.weights(map_location), folder.sha256
 
 
 def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, Any]:
     """Lightning's dictionary, all of it verified. Raises UserError as `read_card`, and where it cannot be resumed."""
     folder = _Folder(path)
-    card, weights = folder.card(), folder.tensors(WEIGHTS, map_location)
+    card, weights = folder.card(), folder.weights(map_location)
     return folder.tensors(TRAINING, map_location) | {CARD: card, "state_dict": weights}
 
 
@@ -230,7 +262,7 @@ def verify(path: str | os.PathLike[str]) -> None:
     """Read all of a checkpoint that can be resumed. Raises UserError as `read_checkpoint`, but for the tensors."""
     folder = _Folder(path)
     folder.card()
-    for name in (WEIGHTS, TRAINING):
+    for name in (TRAINING, WEIGHTS):
         folder.verified(name).close()
 
 

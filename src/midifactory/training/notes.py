@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -102,7 +102,10 @@ class NoteTraining(SequenceTraining):
 
 @dataclass
 class TrainedNotes:
-    """A model of note features as it came out of training; `path` and `sha256` are the checkpoint's."""
+    """A model of note features as it came out of training; `path` and `sha256` are the checkpoint's.
+
+    `model_config` builds its trunk.
+    """
 
     model: NoteModel
     codec: NoteCodec
@@ -111,6 +114,7 @@ class TrainedNotes:
     corpus: str
     path: Path
     sha256: str
+    model_config: dict[str, Any] = field(default_factory=dict)
 
 
 def make_note_card(
@@ -180,7 +184,7 @@ def load_trained_notes(path: str | os.PathLike[str], device: str | torch.device 
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"checkpoint={source}: its card is damaged ({error!r}); take another checkpoint") from error
     load_weights(model, weights, source)
-    return TrainedNotes(model.to(device).eval(), codec, scaler, profile, corpus, source, digest)
+    return TrainedNotes(model.to(device).eval(), codec, scaler, profile, corpus, source, digest, card["model"])
 
 
 @torch.no_grad()

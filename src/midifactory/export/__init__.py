@@ -1,0 +1,1 @@
+"""Trained models for other programs: a folder for the Hugging Face Hub, ONNX, torch.export."""
