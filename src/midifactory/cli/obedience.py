@@ -16,6 +16,7 @@ from midifactory import files
 from midifactory.cli import hydra_app
 from midifactory.cli.asking import HOW, told_pieces, typed_pieces
 from midifactory.cli.building import default_device, plain
+from midifactory.cli.resume import RESUMING, keep_settings
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint, stored_overrides
 from midifactory.data.conditions import ConditionCodec, Label
 from midifactory.errors import UserError
@@ -52,7 +53,8 @@ def resumed_arguments(argv: list[str]) -> list[str]:
     begun = begun_report(folder)
     if begun is not None and "checkpoint" not in keys:  # a newer run may have come since
         kept.append(f"checkpoint={begun['checkpoint']}")
-    return [*kept, *typed, f"resume={folder.resolve()}", f"hydra.run.dir='{folder.resolve()}'"]
+    place = [f"resume={folder.resolve()}", f"hydra.run.dir='{folder.resolve()}'", f"hydra.output_subdir={RESUMING}"]
+    return [*kept, *typed, *place]
 
 
 def begun_report(folder: Path) -> dict[str, Any] | None:
@@ -101,7 +103,10 @@ def run(config: DictConfig) -> dict[str, dict[str, Any]]:
     names = asked_attributes(trained, plain(config)["attributes"])
     folder = Path(config.run_dir)
     settings = {key: value for key, value in plain(config).items() if key not in ("sampling", "run_dir", "resume")}
-    rows = rows_so_far(folder, settings, trained) if config.resume is not None else {}
+    rows = dict[str, dict[str, Any]]()
+    if config.resume is not None:
+        rows = rows_so_far(folder, settings, trained)
+        keep_settings(folder)
     for name in names:
         if name in rows:
             continue

@@ -14,14 +14,15 @@ from midifactory.errors import UserError
 from midifactory.training.checkpoint_folder import read_weights, verify
 from midifactory.training.module import SequenceTraining
 
-_RESUMING = ".hydra/resuming"
+# Where Hydra writes what a resuming command was typed, until it is known to fit.
+RESUMING = ".hydra/resuming"
 # What a checkpoint's weights and optimiser state are of.
 _FIXED = ("model", "tokenizer", "conditions", "optimizer", "init_from", "finetune")
 
 
 def resumed_arguments(argv: list[str]) -> list[str]:
     """With `resume=...`, the resumed run's own arguments and folder, then what was typed now on top."""
-    resuming = f"hydra.output_subdir={_RESUMING}"
+    resuming = f"hydra.output_subdir={RESUMING}"
     if resuming in argv:  # a further process of the training, started with what this function gave the first
         return argv
     for argument in argv:
@@ -86,7 +87,7 @@ def keep_settings(run_dir: Path) -> None:
 
     Lightning's CSVLogger begins by deleting metrics.csv; the earlier part stays as metrics_1.csv, metrics_2.csv, ...
     """
-    for path in sorted((run_dir / _RESUMING).glob("*.yaml")):
+    for path in sorted((run_dir / RESUMING).glob("*.yaml")):
         files.write_bytes(run_dir / ".hydra" / path.name, path.read_bytes())
     metrics = run_dir / "csv" / "metrics.csv"
     if metrics.is_file():
