@@ -90,6 +90,12 @@ def measure(score: Score) -> Measures:
     )
 
 
+def piece_chords(score: Score) -> tuple[int, ...]:
+    """`chord_changes` of a piece in its own key."""
+    key = key_estimate(score)
+    return chord_changes(chords_of_beats(score)[1], parse_key(key).tonic if key != "unknown" else 0)
+
+
 def key_consistency(score: Score, key: str, bars: int = 4) -> float:
     """How well each passage of so many bars fits the key of the whole piece: the mean correlation, -1 to 1.
 
