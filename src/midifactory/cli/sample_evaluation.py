@@ -1,6 +1,7 @@
 """The part of `midifactory evaluate` that compares samples with the corpus."""
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from omegaconf import DictConfig
 from symusic import Score
 from tqdm import tqdm
 
+from midifactory.cli.arguments import quote
 from midifactory.cli.building import default_device
 from midifactory.cli.originality import find_originality
 from midifactory.cli.runs import checkpoint_in
@@ -32,34 +34,51 @@ from midifactory.training.checkpoint import Trained, load_trained
 _WHOLE = (("samples", 0), ("max_bars", 1), ("at_once", 1), ("chord_pieces", 1))
 
 
-def is_folder(samples: Any) -> bool:
-    """Whether `samples` names a folder; else it counts pieces to compose."""
-    return isinstance(samples, str)
+def quoted(argument: str) -> str:
+    """`samples=FOLDER` with the folder as one literal string for Hydra, whatever its name holds; others as they are."""
+    key, _, value = argument.partition("=")
+    if key.lstrip("-") != "samples" or not names_folder(value) or value[0] in "'\"":
+        return argument
+    return f"samples={quote(value)}"
+
+
+def names_folder(samples: str) -> bool:
+    """Whether what was typed for `samples` is the name of a folder; a number, or several, counts pieces to compose."""
+    return re.fullmatch(r"[-+\d.,]*|null|true|false", samples) is None
 
 
 def check_settings(config: DictConfig) -> None:
     """Raise UserError for what cannot be asked."""
     for name, least in _WHOLE:
         value = config[name]
-        if (name == "samples" and is_folder(value)) or (type(value) is int and value >= least):
+        if (name == "samples" and isinstance(value, str)) or (type(value) is int and value >= least):
             continue
         remedy = ", or a folder of MIDI files" if name == "samples" else ""
         raise UserError(f"{name}={value}: give a whole number of at least {least}{remedy}")
+    if type(config.likelihood) is not bool:
+        raise UserError(f"likelihood={config.likelihood}: give true or false")
     for name in ("temperature", "top_p", "min_p", "typical_p"):
         if type(config[name]) not in (int, float) or not 0 <= config[name] < math.inf:
             raise UserError(f"{name}={config[name]}: give a number of at least 0")
 
 
-def evaluate_samples(config: DictConfig, trained: Trained | None, data: MidiDataModule) -> dict[str, Any] | None:
+def evaluate_samples(config: DictConfig, trained: Trained | None, data: MidiDataModule | None) -> dict[str, Any] | None:
     """The samples' part of evaluation.json; None where nothing is to be composed, or nobody is there who could.
 
-    The pieces are those of the folder `config.samples`, or as many as it says, composed into the run's folder.
+    The pieces are those of the folder `config.samples`, or as many as it says, composed into the run's folder. data:
+    None for a model of note features, of which only likelihoods are measured.
     """
+    if data is None:
+        if config.samples:
+            print(
+                "no samples: of a model of note features, give a folder that it composed, samples=FOLDER, and data=..."
+            )
+        return None
     pieces = [piece for piece in data.corpus.of(config.split) if piece.id in data.store.pieces]
-    if config.samples == 0 or (trained is None and not is_folder(config.samples)):
+    if config.samples == 0 or (trained is None and not isinstance(config.samples, str)):
         return None
     corpus = held_out_excerpts(pieces, config.max_bars, data.limits)
-    if is_folder(config.samples):
+    if isinstance(config.samples, str):
         samples, origin = read_folder(config.samples, config.max_bars), config.samples
     else:
         assert trained is not None
