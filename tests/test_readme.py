@@ -35,6 +35,7 @@ SHORTER = {
     "orchestrate": ("audio=false", "piano_roll=false"),
     "live": ("minutes=0.05",),
     "obedience": ("samples=2", "bars=1"),
+    "evaluate": ("samples=2", "max_bars=1", "data.limit=12"),
     **dict.fromkeys(("infill", "add_track", "harmonise"), ("audio=false", "piano_roll=false")),
 }
 # What a command leaves at least.

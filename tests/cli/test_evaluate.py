@@ -28,7 +28,7 @@ def assert_refused(done: Outcome, *parts: str) -> None:
 
 
 def test_a_checkpoint_is_measured_on_the_data_of_its_own_run(studio, in_studio):
-    done = in_studio("evaluate")
+    done = in_studio("evaluate", "samples=0")
     assert done.code == 0, done
     record = newest(studio)
     (run,) = (studio / "outputs" / "train").iterdir()
@@ -68,7 +68,7 @@ def test_a_checkpoint_is_measured_on_the_data_of_its_own_run(studio, in_studio):
 def test_two_evaluations_are_identical(studio, in_studio):
     records = []
     for _ in range(2):
-        assert in_studio("evaluate", "seed=3").code == 0
+        assert in_studio("evaluate", "seed=3", "samples=0").code == 0
         records.append(newest(studio))
     assert records[0] == records[1]
 
@@ -91,7 +91,7 @@ def test_a_5_gram_needs_no_checkpoint(tmp_path, here):
 
 
 def test_a_stride_is_taken_and_said(studio, in_studio):
-    done = in_studio("evaluate", "stride_tokens=7")
+    done = in_studio("evaluate", "stride_tokens=7", "samples=0")
     assert done.code == 0, done
     assert newest(studio)["likelihood"]["stride_tokens"] == 7
     assert "advanced by 7" in done.out
@@ -137,5 +137,5 @@ def test_a_checkpoint_that_lacks_its_tokenizer_or_its_data(tmp_path, studio, in_
     assert_refused(in_studio("evaluate", f"checkpoint={tmp_path}/no_tokenizer.ckpt"), "no_tokenizer.ckpt", "damaged")
     assert_refused(in_studio("evaluate", f"checkpoint={tmp_path}/no_settings.ckpt"), "no_settings.ckpt", "data=")
     given = ("data=folder", "data.root=my_midis", "data.fractions=[0.5,0.25,0.25]")
-    assert in_studio("evaluate", f"checkpoint={tmp_path}/no_settings.ckpt", *given).code == 0
+    assert in_studio("evaluate", f"checkpoint={tmp_path}/no_settings.ckpt", "samples=0", *given).code == 0
     assert newest(studio)["checkpoint"] == str(tmp_path / "no_settings.ckpt")

@@ -137,3 +137,12 @@ def test_prompts_that_cannot_be_used_are_named(continued, hand_scores, score_fro
     opening = prompt_opening(source, untrained.tokenizer, 1, None, wishes)
     with pytest.raises(UserError, match="num_samples=0"):
         compose(untrained, opening, wishes, Length(bars=1), Sampling(), samples=0)
+
+
+def test_rows_of_different_lengths_are_those_of_one_length(continued, hand_scores):
+    """A row's length changes no other row."""
+    source = hand_scores["piano_chords"]
+    mixed = continued(source, bars=1, length=[Length(bars=1), Length(bars=3), Length(bars=2)], samples=3)
+    assert [bar_count(piece.score) for piece in mixed] == [2, 4, 3]
+    alike = continued(source, bars=1, length=Length(bars=3), samples=3)
+    assert mixed[1].ids == alike[1].ids

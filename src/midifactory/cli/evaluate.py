@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from midifactory import files
-from midifactory.cli import hydra_app
+from midifactory.cli import hydra_app, sample_evaluation
 from midifactory.cli.arguments import quote, to_overrides
 from midifactory.cli.building import build_datamodule, default_device, plain
 from midifactory.cli.evaluate_notes import evaluate_note_model
@@ -71,6 +71,10 @@ def with_own_data(argv: list[str]) -> list[str]:
     typed = {item.partition("=")[0].lstrip("+~"): item.partition("=")[2] for item in overrides}
     if "baseline" in typed or any(flag in argv for flag in ("-h", "--help", "-c", "--cfg", "--hydra-help")):
         return argv
+    if "checkpoint" not in typed and sample_evaluation.names_folder(typed.get("samples", "")):
+        if "data" not in typed:
+            raise UserError(f"samples={typed['samples']}: name the music to compare it with, as data=maestro")
+        return argv
     given = next((match[1] for item in argv if (match := re.fullmatch(r"(?:--)?checkpoint=(.+)", item))), "null")
     path = newest_checkpoint() if given == "null" else checkpoint_in(given.strip("'\""))
     stored = read_card(path).get("settings", {}).get("data")
@@ -107,9 +111,10 @@ def run(config: DictConfig) -> dict[str, Any]:
     Raises UserError for what cannot be measured so.
     """
     check_settings(config)
+    sample_evaluation.check_settings(config)
     set_threads(config.threads)
-    path = None
-    if config.baseline is None:
+    path, trained, data = None, None, None
+    if config.baseline is None and (config.checkpoint or not isinstance(config.samples, str)):
         path = checkpoint_in(config.checkpoint) if config.checkpoint else newest_checkpoint()
     if path is not None and holds_notes(path):
         measured = evaluate_note_model(config, path)
@@ -117,9 +122,12 @@ def run(config: DictConfig) -> dict[str, Any]:
         trained = load_trained(path, default_device(config.device, "device")) if path else None
         window = read_window(config.stride_tokens, trained, config.baseline)
         data = open_data(config, trained)
-        likelihood, size = measure_likelihood(config, trained, data)
-        measured = described(config, trained, data, size) | {"likelihood": window | likelihood}
-    record = {
+        likelihood, size = None, trained.model.parameters_count if trained else None
+        if config.likelihood and (trained or config.baseline):
+            found, size = measure_likelihood(config, trained, data)
+            likelihood = window | found
+        measured = described(config, trained, data, size) | {"likelihood": likelihood}
+    record: dict[str, Any] = {
         "midifactory": metadata.version("midifactory"),
         **measured,
         "split": config.split,
@@ -129,14 +137,24 @@ def run(config: DictConfig) -> dict[str, Any]:
         "obedience": None,
     }
     report = Path(config.run_dir) / "evaluation.json"
-    files.write_text(report, json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False))
-    print("\n".join(summary_lines(record)))
+    write_record(record, report)
+    if record["likelihood"]:
+        print("\n".join(summary_lines(record)), flush=True)
+    record["samples"] = sample_evaluation.evaluate_samples(config, trained, data)
+    if record["samples"]:
+        write_record(record, report)
+        print("\n".join(sample_evaluation.sample_lines(record["samples"])))
     print(f"  json  {report.resolve()}")
     return record
 
 
-def described(config: DictConfig, trained: Trained | None, data: MidiDataModule, size: int) -> dict[str, Any]:
-    """What was measured, and on what. size: parameters, or grams."""
+def write_record(record: dict[str, Any], path: Path) -> None:
+    """evaluation.json, whole or not at all."""
+    files.write_text(path, json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False))
+
+
+def described(config: DictConfig, trained: Trained | None, data: MidiDataModule, size: int | None) -> dict[str, Any]:
+    """What was measured, and on what. size: parameters, or grams; None where there is no model."""
     return {
         "checkpoint": str(trained.path.resolve()) if trained else None,
         "checkpoint_sha256": trained.sha256 if trained else None,

@@ -149,7 +149,7 @@ def compose(
     trained: TrainedModel,
     opening: Opening,
     wishes: Wishes,
-    length: Length,
+    length: Length | Sequence[Length],
     sampling: Sampling,
     samples: int = 1,
     seed: int = 0,
@@ -167,10 +167,11 @@ def compose(
 ) -> list[Composition]:
     """`samples` pieces from one opening, each from its own random stream of `seed`, in the range of `wishes`.
 
-    conditions (of `samples` rows) and guidance are those of engine.Row. The latents of a VAE are drawn from its
-    prior, a new one for each segment where it was trained on bars. grammar: whether only lawful music may come; a
-    tokenizer without one composes freely in any case. Each piece is the best of `best_of`: by the fewest nats per note,
-    or by the greatest of a statistic (music/statistics.py). at_once: how many rows are decoded together, None for all.
+    length: of all pieces, or one for each. conditions (of `samples` rows) and guidance are those of engine.Row. The
+    latents of a VAE are drawn from its prior, a new one for each segment where it was trained on bars. grammar: whether
+    only lawful music may come; a tokenizer without one composes freely in any case. Each piece is the best of
+    `best_of`: by the fewest nats per note, or by the greatest of a statistic (music/statistics.py). at_once: how many
+    rows are decoded together, None for all.
     on_note: told each note as soon as it is whole, where there is a grammar. copies: what keeps each of the pieces from
     copying; it stays as it is, and needs a grammar. Raises UserError where the prompt does not fit into the model's
     window, and for rows that memory does not hold.
@@ -253,7 +254,7 @@ def _guides(
     tokenizer: Tokenizer,
     opening: Opening,
     wishes: Wishes,
-    length: Length,
+    length: Length | Sequence[Length],
     samples: int,
     key_strength: float,
     hear: Callable[[Sequence[int]], Score],
@@ -261,11 +262,16 @@ def _guides(
     copies: CopyGuard | None,
 ) -> Sequence[MusicGuide | FreeGuide]:
     """A guide for each row: all begin where the opening ends."""
+    lengths = (
+        [length] * samples
+        if isinstance(length, Length)
+        else [each for each in length for _ in range(samples // len(length))]
+    )
     if not (grammar and tokenizer.has_grammar):
         bias = scale_bias(tokenizer, wishes.key, key_strength, wishes.pitch_range)
         return [
-            FreeGuide(tokenizer, hear, opening.prompt, length, bias, opening.bars_before, opening.seconds_before)
-            for _ in range(samples)
+            FreeGuide(tokenizer, hear, opening.prompt, each, bias, opening.bars_before, opening.seconds_before)
+            for each in lengths
         ]
     walk = walk_maker(tokenizer, bound_controls(opening, wishes))()
     if wishes.tempo_bpm is not None:
@@ -283,7 +289,7 @@ def _guides(
     return [
         MusicGuide(
             walk.copy(),
-            length,
+            each,
             opening.closing,
             opening.downbeats,
             wish_of_row(wish, tokenizer, wishes.programs, opening.wish),
@@ -291,7 +297,7 @@ def _guides(
             opening.seconds_before,
             copies.copy() if copies is not None else None,
         )
-        for _ in range(samples)
+        for each in lengths
     ]
 
 

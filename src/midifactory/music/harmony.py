@@ -35,9 +35,9 @@ def chords_of_beats(score: Score) -> tuple[np.ndarray, list[frozenset[int]]]:
     a silent bar goes on with the chord before. All twelve classes where nothing has sounded yet.
     """
     beats = beat_lines(score)
-    of_beats = _time_of_classes(score, beats)
+    of_beats = time_of_classes(score, beats)
     lines = bar_lines(score)
-    of_bars = _time_of_classes(score, lines)
+    of_bars = time_of_classes(score, lines)
     templates, classes = _templates()
     bars = np.searchsorted(lines, beats[:-1], side="right") - 1
     found: list[frozenset[int]] = []
@@ -50,7 +50,7 @@ def chords_of_beats(score: Score) -> tuple[np.ndarray, list[frozenset[int]]]:
     return beats, found
 
 
-def _time_of_classes(score: Score, edges: np.ndarray) -> np.ndarray:
+def time_of_classes(score: Score, edges: np.ndarray) -> np.ndarray:
     """(N, 12) ticks for which each pitch class sounds between two edges, drums aside."""
     notes = note_arrays(score)
     weights = np.zeros((len(edges) - 1, 12))
@@ -66,13 +66,18 @@ def _time_of_classes(score: Score, edges: np.ndarray) -> np.ndarray:
     return weights
 
 
-def _templates() -> tuple[np.ndarray, list[frozenset[int]]]:
-    """Rows of length 1 for every chord on every root, (chords, 12), and its classes."""
-    classes = [
+def chord_classes() -> list[frozenset[int]]:
+    """The pitch classes of every chord that `chords_of_beats` can name, on every root."""
+    return [
         frozenset((root + step) % 12 for step in CHORD_INTERVALS[quality])
         for quality in _QUALITIES
         for root in range(12)
     ]
+
+
+def _templates() -> tuple[np.ndarray, list[frozenset[int]]]:
+    """Rows of length 1 for every chord on every root, (chords, 12), and its classes."""
+    classes = chord_classes()
     rows = np.zeros((len(classes), 12))
     for row, chord in zip(rows, classes, strict=True):
         row[list(chord)] = 1 / np.sqrt(len(chord))
