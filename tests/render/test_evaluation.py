@@ -6,7 +6,7 @@ import re
 import pytest
 
 from evaluation_records import distance, interval, record, statistic
-from midifactory.render.evaluation import MOST_SECONDS, findings, metric_rows, save_evaluation_report
+from midifactory.render.evaluation import MOST_SECONDS, _panels, findings, metric_rows, save_evaluation_report
 from midifactory.render.rows import TIMES, decimals, doublings, with_interval
 from pages import HOSTILE, Page
 
@@ -98,6 +98,22 @@ def test_types_without_a_figure_and_baselines_missing(tmp_path):
     assert "By type" not in page.text
     poor["likelihood"]["by_type"] = {"Pitch": {"tokens": 0, "nats_per_token": None, "nats_per_note": None}}
     made(tmp_path, poor)
+
+
+def test_histograms_are_cut_where_nothing_is_and_marked_by_beats_and_octaves(tmp_path):
+    content = record()
+    corpus = [0.0] * 97
+    corpus[0], corpus[30] = 0.999, 0.001
+    steps = {"places": list(range(-24, 25)), "samples": [1 / 49] * 49, "corpus": [1 / 49] * 49}
+    content["samples"]["curves"]["durations"]["corpus"] = corpus
+    content["samples"]["curves"]["pitch_intervals"] = steps
+    names, beats, steps = _panels(content["samples"]["curves"])
+    assert [label for _, label in names["ticks"]] == content["samples"]["curves"]["pitch_classes"]["places"]
+    assert len(names["bars"]["samples"]) == 12
+    assert [label for _, label in beats["ticks"]] == ["0", "0.0833"]  # a share of 0.1 % is not drawn
+    assert [label for _, label in steps["ticks"]] == ["-24", "-12", "0", "12", "24"]
+    assert {bar[1] for bar in steps["bars"]["corpus"]} == {0}
+    assert "repetition" in made(tmp_path, content)[1].text
 
 
 def test_a_measure_is_off_where_the_intervals_part():

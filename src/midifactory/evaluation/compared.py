@@ -301,8 +301,8 @@ def table_lines(found: Mapping[str, Any]) -> list[str]:
             text = bound + Interval(**row["nats_per_note"]).text()
             lines.append(f"{row['rank']:<6}{row['label']:<5}{text:<32}{', '.join(row['not_told_from'])}".rstrip())
         lines.append(group["line"])
-        lines += [f"{line}." for line in [*group["losses"], *(pair["says"] for pair in group["pairs"])]]
-    lines += [f"{reason}." for reason in found["not_ranked"]]
+        lines += map(_sentence, [*group["losses"], *(pair["says"] for pair in group["pairs"])])
+    lines += map(_sentence, found["not_ranked"])
     if found["samples"]:
         lines += ["", *_samples_lines(found["samples"])]
     return lines
@@ -318,6 +318,10 @@ def _pieces_line(group: Mapping[str, Any]) -> str:
         share = f"{100 * group['share']:.3g} %"
         text += f"; intervals of the {count} differences are of {share}, so that all hold together with 95 %"
     return text
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _samples_lines(samples: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,8 @@ MOST_SECONDS = 120.0  # of a piece that is drawn and played
 MOST_LABELS = 24  # of a label's values, the commonest first; evaluation.json has them all
 _WIDTH, _HEIGHT = 320.0, 120.0  # of a panel, in units of its own
 _MOST_BAR_LINES = 160
+_FEW = 13  # bins of a histogram: all are drawn and named
+_LEAST = 0.004  # of the highest bar: lower ones at the ends of a histogram are not drawn
 
 
 def save_evaluation_report(
@@ -235,8 +237,16 @@ def _panels(curves: Mapping[str, Mapping[str, Any]] | None) -> list[dict[str, An
         top = max((value for values in shares.values() for value in values), default=0.0)
         if name == REPETITION or not top:
             continue
-        places = [f"{place:g}" if isinstance(place, float) else str(place) for place in curve["places"]]
-        step, every = _WIDTH / len(places), 1 if len(places) <= 13 else 12
+        places, marks = list(curve["places"]), range(len(curve["places"]))
+        if len(places) > _FEW:
+            used = [index for index, pair in enumerate(zip(*shares.values(), strict=True)) if max(pair) > _LEAST * top]
+            kept = slice(used[0], used[-1] + 1)
+            shares, places = {key: values[kept] for key, values in shares.items()}, places[kept]
+            # Whole beats, or octaves of semitones; all of a few.
+            whole = [i for i, place in enumerate(places) if place % (1 if isinstance(place, float) else 12) == 0]
+            marks = whole if len(places) > _FEW and whole else range(len(places))
+        names = [f"{place:.3g}" if isinstance(place, float) else str(place) for place in places]
+        step = _WIDTH / len(places)
         panels.append({
             "name": name.replace("_", " "),
             "top": top,
@@ -244,12 +254,12 @@ def _panels(curves: Mapping[str, Mapping[str, Any]] | None) -> list[dict[str, An
                 key: [
                     (round(step * (index + room), 2), round(_HEIGHT * (1 - share / top), 2),
                      round(step * (1 - 2 * room), 2), round(_HEIGHT * share / top, 2),
-                     f"{key}, {places[index]}: {100 * share:.1f} %")
+                     f"{key}, {names[index]}: {100 * share:.1f} %")
                     for index, share in enumerate(values) if share
                 ]
                 for (key, values), room in zip(shares.items(), (0.04, 0.28), strict=True)
             },
-            "ticks": [(round(step * (index + 0.5), 1), places[index]) for index in range(0, len(places), every)],
+            "ticks": [(round(step * (index + 0.5), 1), names[index]) for index in marks],
         })  # fmt: skip
     return panels
 
