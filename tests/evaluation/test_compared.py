@@ -175,6 +175,16 @@ def test_distances_of_other_numbers_of_pieces_mark_nobody():
     assert "no nearest is marked" in table_lines(found)[-1]
 
 
+def test_embeddings_of_other_models_mark_nobody():
+    one, other = record(), record()
+    for content, value, model in ((one, 5.0, "a"), (other, 1.0, "a")):
+        content["samples"]["metrics"]["frechet_ours"] = distance(value, 0.9)
+        content["samples"]["frechet_ours"] = {"sha256": model}
+    assert compare(runs(one, other))["samples"]["metrics"]["frechet_ours"]["nearest"] == "B"
+    other["samples"]["frechet_ours"]["sha256"] = "b"
+    assert compare(runs(one, other))["samples"]["metrics"]["frechet_ours"]["nearest"] is None
+
+
 @pytest.mark.parametrize(("field", "value"), [("corpus", "groove"), ("split", "validation")])
 def test_other_music_is_refused(field, value):
     with pytest.raises(UserError, match=f"A is of {field} {record()[field]}, B of {value}.*evaluate both with"):

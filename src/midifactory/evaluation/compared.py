@@ -17,6 +17,7 @@ from midifactory.evaluation.bootstrap import Interval, interval_of, interval_of_
 
 DRAWS = 10_000  # the ends of widened intervals lie far out
 _DOUBT = 0.05  # of all intervals together
+_EMBEDDED = "frechet_ours"  # the metric that depends on the model whose embeddings are taken
 _FIELDS = ("corpus", "split", "tokenizer", "likelihood", "samples")
 
 
@@ -254,11 +255,13 @@ def _samples(runs: Sequence[Run]) -> dict[str, Any] | None:
     """The samples' metrics of the runs side by side.
 
     nearest: the run whose samples are nearest to the corpus beyond doubt, its interval wholly below all others'; None
-    where the runs compared different numbers of pieces, on which distances depend.
+    where the runs compared different numbers or lengths of pieces, on which distances depend, or other embeddings.
     """
     if len(runs) < 2:
         return None
-    same_size = len({run.record["samples"].get("compared_pieces") for run in runs}) == 1
+    parts = [run.record["samples"] for run in runs]
+    same_size = len({(part.get("compared_pieces"), part.get("max_bars")) for part in parts}) == 1
+    same_model = len({(part.get(_EMBEDDED) or {}).get("sha256") for part in parts}) == 1
     metrics = {}
     for name in dict.fromkeys(name for run in runs for name in run.record["samples"]["metrics"]):
         found = {run.label: run.record["samples"]["metrics"].get(name) for run in runs}
@@ -269,7 +272,7 @@ def _samples(runs: Sequence[Run]) -> dict[str, Any] | None:
             "values": {label: _interval(row) for label, row in rows.items()},
             "distances": distances,
             "ceilings": {label: _interval(row["ceiling"]) for label, row in rows.items()},
-            "nearest": _nearest(distances) if same_size else None,
+            "nearest": _nearest(distances) if same_size and (same_model or name != _EMBEDDED) else None,
         }
     return {"runs": [run.label for run in runs], "same_size": same_size, "metrics": metrics}
 
@@ -338,7 +341,7 @@ def _samples_lines(samples: Mapping[str, Any]) -> list[str]:
         return [*lines, "* nearest to the corpus: its interval lies below all others'"]
     return [
         *lines,
-        "no nearest is marked: distances fall with the number of pieces, which differs between these runs",
+        "no nearest is marked: distances depend on number and length of the pieces, which differ between these runs",
     ]
 
 

@@ -63,7 +63,7 @@ def save_evaluation_report(
 def title_of(record: Mapping[str, Any]) -> str:
     """What was evaluated, in a line."""
     samples = record.get("samples")
-    subject = record.get("model") or (samples or {}).get("from") or "music"
+    subject = record.get("model") or _origin((samples or {}).get("from") or "music")
     return f"{subject} on {record['corpus']}, {record['split']} split"
 
 
@@ -128,7 +128,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         facts.append(("model", str(record["model"])))
     if record.get("parameters") is not None:
         facts.append(("parameters", f"{record['parameters']:,}"))
-    if tokenizer:
+    if tokenizer and (likelihood or record.get("model")):
         facts.append(("tokenizer", str(tokenizer["name"])))
         facts.append(("fields that its tokens keep", ", ".join(tokenizer["keeps"]) or "pitch and time alone"))
     if likelihood:
@@ -210,11 +210,15 @@ def _labels(likelihood: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return shown
 
 
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, Mapping | list | tuple)
+
+
 def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """Pairs of name and value of everything in a mapping, one line for each; {"value", "low", "high"} is one value."""
+    """Pairs of name and value of everything in a mapping; {"value", "low", "high"} is one, long lists are left out."""
     if isinstance(value, Mapping) and "value" not in value:
         return [pair for key, part in value.items() for pair in _flat(part, f"{name} {key}".strip())]
-    if value is None or (isinstance(value, list | tuple) and any(isinstance(part, Mapping | list) for part in value)):
+    if value is None or (isinstance(value, list | tuple) and (len(value) > _FEW or any(map(_is_nested, value)))):
         return []
     if isinstance(value, Mapping):
         text = with_interval(value)
