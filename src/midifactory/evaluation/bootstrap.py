@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 DRAWS = 1000
+_PERCENTILES = (2.5, 97.5)
 # How many numbers of a draw lie in memory at once.
 _MOST_AT_ONCE = 4_000_000
 
@@ -69,7 +70,7 @@ def interval_of_difference(
     first, second = _ratio(*mine.sum(1)), _ratio(*theirs.sum(1))
     value = None if first is None or second is None else first - second
     ratios = _ratios(*mine, seed, draws) - _ratios(*theirs, seed, draws)
-    return _interval(value, ratios, mine.shape[1], share)
+    return _interval(value, ratios, mine.shape[1], (50 * (1 - share), 50 * (1 + share)))
 
 
 def _columns(numerators: Sequence[float], denominators: Sequence[float]) -> np.ndarray:
@@ -102,9 +103,11 @@ def _ratio(above: float, below: float) -> float | None:
     return float(above / below) if below > 0 else None
 
 
-def _interval(value: float | None, draws: np.ndarray, pieces: int, share: float = 0.95) -> Interval:
+def _interval(
+    value: float | None, draws: np.ndarray, pieces: int, percentiles: tuple[float, float] = _PERCENTILES
+) -> Interval:
     draws = draws[np.isfinite(draws)]
     if value is None or pieces < 2 or not len(draws):
         return Interval(value)
-    low, high = np.quantile(draws, ((1 - share) / 2, (1 + share) / 2))
+    low, high = np.percentile(draws, percentiles)
     return Interval(value, float(low), float(high))
