@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     *("train", "generate", "prepare", "analyze", "all", "attention", "interpolate", "vary", "profile", "continue"),
     *("orchestrate", "live", "obedience", "infill", "add_track", "harmonise", "evaluate", "export"),
+    "compare",
 )
 NOT_COMMANDS = {"composing", "filling"}
 GROUPS_OF_TRAIN = (
@@ -186,7 +187,8 @@ def test_a_built_wheel_holds_the_configs(tmp_path):
     assert "midifactory/music/bach_chorales.csv" in names
     assert "hydra_plugins/midifactory_sweeper/sweeper.py" in names
     assert "hydra_plugins/__init__.py" not in names  # the package is shared with other plugins
-    assert "midifactory/render/sweep.html.j2" in names
+    rendered = (ROOT / "src" / "midifactory" / "render").iterdir()
+    assert {f"midifactory/render/{path.name}" for path in rendered if path.suffix in (".j2", ".css", ".js")} <= names
     box = [path.relative_to(box_dir()).as_posix() for path in box_dir().rglob("*") if path.is_file()]
     assert {f"midifactory/box/{path}" for path in box} <= names
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -10,35 +9,7 @@ import pytest
 from midifactory.music.analysis import Analysis, analyze_piece, recommend
 from midifactory.music.score import save_score
 from midifactory.render.report import MOST_BARS, MOST_ROWS, panels_for, program_name, save_report
-
-HOSTILE = "<script>alert('x')</script>&\"'{{ 7 * 7 }}{% raw %}\udcff.mid"
-_VOID = {"meta", "br"}
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, the text, and an error for a tag that is closed out of turn."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.tags, self.open, self.text = [], [], ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-        self.text += " " if tag == "td" else ""
-
-    def handle_data(self, data):
-        self.text += data
+from pages import HOSTILE, Page
 
 
 def made(analysis, tmp_path, rejected=(), duplicates=()):

@@ -63,6 +63,8 @@ _COMPOSES = ("generate", "continue", "live")
 # Where a command takes several MIDI files, their keys in the order in which they stand.
 _MIDI_KEYS = {"interpolate": ("start", "end")}
 _TAKES_CONDITION_NAMES = ("train", "prepare", "profile")
+_TAKES_RUNS = ("compare",)
+_RUN = "runs+="  # before each of several, until all are one list
 _TAKES_FOLDER = ("train", "prepare", "analyze", "all", "profile")
 
 # Hydra's own flags, which pass as they are.
@@ -108,6 +110,8 @@ def to_overrides(command: str, argv: list[str]) -> list[str]:
     _refuse_twice(command, overrides)
     if command in _TAKES_FOLDER:
         overrides = _with_folder_data(overrides)
+    if command in _TAKES_RUNS:
+        overrides = _with_list_of_runs(overrides)
     return overrides + flags
 
 
@@ -171,7 +175,16 @@ def _positional(command: str, argument: str, before: list[str]) -> list[str] | N
             return [f"{next((name for name in keys if name not in taken), keys[-1])}={quote(argument)}"]
     if command in _TAKES_FOLDER and not names_key and os.path.isdir(argument):
         return [f"data.root={quote(argument)}"]
+    if command in _TAKES_RUNS and (not names_key or os.path.exists(argument)):
+        return [f"{_RUN}{quote(argument)}"]
     return None
+
+
+def _with_list_of_runs(overrides: list[str]) -> list[str]:
+    """The runs given by position as one list, `runs=[...]`."""
+    runs = [override.removeprefix(_RUN) for override in overrides if override.startswith(_RUN)]
+    others = [override for override in overrides if not override.startswith(_RUN)]
+    return [*([f"runs=[{','.join(runs)}]"] if runs else []), *others]
 
 
 def _with_folder_data(overrides: list[str]) -> list[str]:
@@ -239,6 +252,8 @@ def _understood(command: str) -> str:
         kinds += [f"a .mid, .midi or .kar file ({midi})", "a .json file (replay)", "a .ckpt folder (checkpoint)"]
     if command in _TAKES_FOLDER:
         kinds.append("an existing folder of MIDI files")
+    if command in _TAKES_RUNS:
+        kinds.append("evaluations (folders or evaluation.json)")
     return f"{command} understands " + ", ".join(kinds)
 
 

@@ -19,6 +19,7 @@ from midifactory.cli import hydra_app, sample_evaluation
 from midifactory.cli.arguments import quote, to_overrides
 from midifactory.cli.building import build_datamodule, default_device, plain
 from midifactory.cli.evaluate_notes import evaluate_note_model
+from midifactory.cli.evaluation_report import write_report
 from midifactory.cli.held_out import measure, told_of
 from midifactory.cli.prepare import what_is_lost
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
@@ -106,7 +107,7 @@ def _overrides_of(key: str, value: Any) -> list[str]:
 
 
 def run(config: DictConfig) -> dict[str, Any]:
-    """Measure, print a table and write evaluation.json. Returns what stands in it.
+    """Measure, print a table, write evaluation.json and its page. Returns what stands in the former.
 
     Raises UserError for what cannot be measured so.
     """
@@ -145,6 +146,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         write_record(record, report)
         print("\n".join(sample_evaluation.sample_lines(record["samples"])))
     print(f"  json  {report.resolve()}")
+    print(f"  html  {write_report(record, report.parent).resolve()}")
     return record
 
 

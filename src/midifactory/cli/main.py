@@ -24,6 +24,7 @@ COMMANDS = {
     "benchmark": ("benchmark", "measure how fast a checkpoint composes on this machine"),
     "evaluate": ("evaluate", "say how good a model is on held-out music, and how sure that is"),
     "obedience": ("obedience", "measure how well a model obeys when it is asked for attributes"),
+    "compare": ("compare", "set evaluations side by side: who is better, and how sure that is"),
     "attention": ("attention", "draw where a trained transformer looks while it reads a file"),
     "originality": ("originality", "say how much of a MIDI file stands in what a model was trained on"),
     "interpolate": ("interpolate", "go from one MIDI file to another in steps, through a latent"),

@@ -55,17 +55,22 @@ def interval_of_difference(
     other_numerators: Sequence[float],
     other_denominators: Sequence[float],
     seed: int = 0,
+    *,
+    share: float = 0.95,
+    draws: int = DRAWS,
 ) -> Interval:
     """`interval_of` of the first less that of the other, paired: both are of the same pieces in the same order, (N,).
 
-    Each draw takes the same pieces of both, so that what makes a piece hard for both cancels out.
+    Each draw takes the same pieces of both, so that what makes a piece hard for both cancels out. share: of the draws
+    that the interval holds; beyond 95 % it needs more of them.
     """
     mine, theirs = _columns(numerators, denominators), _columns(other_numerators, other_denominators)
     if mine.shape != theirs.shape:
         raise ValueError(f"{mine.shape[1]} pieces cannot be paired with {theirs.shape[1]}")
     first, second = _ratio(*mine.sum(1)), _ratio(*theirs.sum(1))
     value = None if first is None or second is None else first - second
-    return _interval(value, _ratios(*mine, seed) - _ratios(*theirs, seed), mine.shape[1])
+    ratios = _ratios(*mine, seed, draws) - _ratios(*theirs, seed, draws)
+    return _interval(value, ratios, mine.shape[1], (50 * (1 - share), 50 * (1 + share)))
 
 
 def _columns(numerators: Sequence[float], denominators: Sequence[float]) -> np.ndarray:
@@ -75,16 +80,18 @@ def _columns(numerators: Sequence[float], denominators: Sequence[float]) -> np.n
     return np.array([numerators, denominators], dtype=np.float64)
 
 
-def _ratios(above: np.ndarray, below: np.ndarray, seed: int) -> np.ndarray:
+def _ratios(above: np.ndarray, below: np.ndarray, seed: int, draws: int = DRAWS) -> np.ndarray:
     """(D,) of the draws, nan where one has nothing to divide by."""
-    sums = np.concatenate([(above[rows].sum(1), below[rows].sum(1)) for rows in _draws(len(above), seed)], axis=1)
+    sums = np.concatenate(
+        [(above[rows].sum(1), below[rows].sum(1)) for rows in _draws(len(above), seed, draws)], axis=1
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(sums[1] > 0, sums[0] / sums[1], np.nan)
 
 
-def _draws(count: int, seed: int) -> Iterator[np.ndarray]:
-    """Rows of `count` pieces drawn with replacement, DRAWS in all: a function of the seed and the count alone."""
-    generator, left = np.random.default_rng(seed), DRAWS
+def _draws(count: int, seed: int, draws: int) -> Iterator[np.ndarray]:
+    """Rows of `count` pieces drawn with replacement, `draws` in all: a function of these and the seed alone."""
+    generator, left = np.random.default_rng(seed), draws
     most = max(1, _MOST_AT_ONCE // max(1, count))
     while left:
         rows = min(left, most)
@@ -96,9 +103,11 @@ def _ratio(above: float, below: float) -> float | None:
     return float(above / below) if below > 0 else None
 
 
-def _interval(value: float | None, draws: np.ndarray, pieces: int) -> Interval:
+def _interval(
+    value: float | None, draws: np.ndarray, pieces: int, percentiles: tuple[float, float] = _PERCENTILES
+) -> Interval:
     draws = draws[np.isfinite(draws)]
     if value is None or pieces < 2 or not len(draws):
         return Interval(value)
-    low, high = np.percentile(draws, _PERCENTILES)
+    low, high = np.percentile(draws, percentiles)
     return Interval(value, float(low), float(high))

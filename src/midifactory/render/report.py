@@ -5,14 +5,12 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from symusic import Track
 
-from midifactory import files
+from midifactory.render.pages import clock, write_page
 from midifactory.render.pianoroll import track_label
 
 MOST_BARS = 14  # of a panel of categories; the rest is added up
@@ -52,7 +50,7 @@ def panels_for(analysis: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         elif name == "velocity":
             histogram = {**histogram, "every": max(1, round(len(histogram["labels"]) / 8))}
         elif name == "piece_duration_seconds":
-            edges = [_clock(seconds) for seconds in histogram["edges"]]
+            edges = [clock(seconds) for seconds in histogram["edges"]]
             labels = [f"{low}-{high}" for low, high in pairwise(edges)]
             histogram = {"labels": labels, "counts": histogram["counts"]}
         elif name == "pitch_class":
@@ -84,11 +82,10 @@ def save_report(
     """Write report.html: `analysis` is `Analysis.to_dict()`, each recommendation {setting, value, overrides, reason},
     rejected {path, kind, reason}, duplicates {dropped, kept, kind}; `example` is the command that takes the overrides.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=_number, command=shlex.join, clock=_clock, percent=lambda x: f"{100 * x:.1f} %")
-    template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
     overrides = [override for item in recommendations for override in item["overrides"]]
-    text = template.render(
+    write_page(
+        path,
+        "report.html.j2",
         analysis=analysis,
         statistics={name: row for name, row in analysis["statistics"].items() if row["median"] is not None},
         drawings=[_drawing(title, panel) for title, panel in panels_for(analysis).items()],
@@ -102,8 +99,6 @@ def save_report(
             for row in (analysis["profile"]["tessitura"] or {"programs": []})["programs"]
         ],
     )
-    # Names of files may hold bytes that are no UTF-8.
-    files.write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def program_name(program: int) -> str:
@@ -158,18 +153,3 @@ def _drawing(title: str, panel: Mapping[str, Any]) -> dict[str, Any]:
     ]
     slanted = "labels" in panel and sum(len(text) + 2 for _, text in ticks) > 50
     return {"title": title, "unit": panel["unit"], "bars": bars, "ticks": ticks, "slanted": slanted, "top": top}
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
-
-
-def _clock(seconds: float) -> str:
-    """45 s, 2:30, 1:05:00."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
