@@ -147,7 +147,7 @@ def test_the_table_of_a_corpus(tmp_path):
     for name, value in (("songs-better", 1.75), ("songs-worse", 2.0)):
         figures = FIGURES | {"nats_per_note": {"value": value, "low": 1.5, "high": 2.5}}
         if name == "songs-better":
-            figures |= {"samples": {"count": 4, "repetition": {"value": 0.5, "low": 0.4, "high": 0.6, "ceiling": 0.1}}}
+            figures |= {"samples": {"count": 4, "repetition": {"value": 0.5, "low": 0.4, "high": 0.6, "beside": 0.1}}}
         head = f"corpus: songs\nmodel: {name[6:]}\ntrain: null\nevaluate: []\n"
         (tmp_path / f"{name}.yaml").write_text(head + yaml.safe_dump({"measured": figures}))
     table = markdown([read_row(path) for path in sorted(tmp_path.iterdir())])

@@ -160,13 +160,13 @@ def record(row: Row, evaluation: dict[str, Any], result: dict[str, Any], minutes
 
 
 def _of_samples(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The figures of SAMPLE_COLUMNS, each beside its human ceiling."""
+    """The figures of SAMPLE_COLUMNS, each `beside` what the corpus gives: of a distance that is its human ceiling."""
     found = {}
     for name in SAMPLE_COLUMNS:
         figure = metrics.get(name)
         if figure and figure["value"] is not None:
-            ceiling = (figure.get("ceiling") or {}).get("value")
-            values = {key: figure[key] for key in _FIGURES} | {"ceiling": ceiling}
+            beside = figure["ceiling" if figure["kind"] == "distance" else "corpus"] or {}
+            values = {key: figure[key] for key in _FIGURES} | {"beside": beside.get("value")}
             found[name] = {key: None if value is None else round(value, 4) for key, value in values.items()}
     return found
 
@@ -239,5 +239,5 @@ def _samples(row: Row) -> dict[str, Any]:
 def _sample_cell(figure: dict[str, Any] | None) -> str:
     if figure is None:
         return "-"
-    ceiling = figure["ceiling"]
-    return f"{figure['value']:.3f}" + ("" if ceiling is None else f" ({ceiling:.3f})")
+    beside = figure["beside"]
+    return f"{figure['value']:.3f}" + ("" if beside is None else f" ({beside:.3f})")
