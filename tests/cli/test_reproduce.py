@@ -143,6 +143,33 @@ def test_a_row_without_a_training_needs_no_checkpoint(tmp_path):
     assert read_row(tmp_path / "grams.yaml").measured["steps"] is None
 
 
+def test_what_is_recorded_of_an_evaluation(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(HEAD + "train: null\nevaluate: []\n# A remark.\nmeasured:\n  old: 1\n")
+    nats = {"value": 1.23456, "low": 1.0, "high": 1.5}
+    distance = {"value": 0.25, "low": 0.2, "high": 0.3, "kind": "distance", "corpus": None, "ceiling": {"value": 0.125}}
+    share = {"value": 0.5, "low": 0.4, "high": 0.6, "kind": "statistic", "corpus": {"value": 0.75}, "ceiling": {}}
+    evaluation = {
+        **{"midifactory": "1", "parameters": 7, "split": "test"},
+        "likelihood": {"nats_per_note": nats, "pieces": [{}, {}]},
+        "samples": {"count": 3, "metrics": {"repetition": distance, "copied_ngrams_share": share, "other": distance}},
+    }
+    row = rows.Row("mine", path, "folder", "tiny", None, [], None)
+    rows.record(row, evaluation, {}, 2.04)
+    measured = read_row(path).measured
+    assert path.read_text().startswith(HEAD + "train: null\nevaluate: []\n# A remark.\nmeasured:\n")
+    assert measured["nats_per_note"] == {"value": 1.2346, "low": 1.0, "high": 1.5}
+    assert (measured["pieces"], measured["minutes"], measured["steps"]) == (2, 2.0, None)
+    assert measured["samples"] == {
+        "count": 3,
+        "repetition": {"value": 0.25, "low": 0.2, "high": 0.3, "beside": 0.125},
+        "copied_ngrams_share": {"value": 0.5, "low": 0.4, "high": 0.6, "beside": 0.75},
+    }
+    evaluation["likelihood"]["nats_per_note"] = {"value": 1.2, "low": None, "high": None}
+    with pytest.raises(UserError, match="without an interval"):
+        rows.record(row, evaluation, {}, 2.0)
+
+
 def test_the_table_of_a_corpus(tmp_path):
     for name, value in (("songs-better", 1.75), ("songs-worse", 2.0)):
         figures = FIGURES | {"nats_per_note": {"value": value, "low": 1.5, "high": 2.5}}

@@ -72,7 +72,8 @@ def reproduce(row: Row, options: dict[str, str]) -> int:
         _ = row.nats  # a row without a figure is refused before the work, not after it
     folder = OUTPUTS / "reproduce" / row.name
     place = [f"{key}={quote(options[key])}" for key in ("data.root", "data.archive") if key in options]
-    run, anew = None, recording or "run" in options
+    run: Path | None = None
+    anew = recording or "run" in options
     if row.train is None and "run" in options:
         raise UserError(f"run={options['run']}: nothing is trained for {row.name}; leave it out")
     if row.train is not None:
