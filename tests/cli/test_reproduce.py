@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROWS = read_rows()
 HEAD = "# Mine, and why.\ncorpus: folder\nmodel: tiny\n"
 TRAIN = "train: [data=folder, experiment=smoke, data.limit=null, accelerator=cpu, estimate=false]\n"
+EVALUATE = "evaluate: [++samples=0]\n"  # to compose would take longer than all else
 FIGURES = {"nats_per_note": {"value": 2.0, "low": 1.5, "high": 2.5}, "parameters": 9, "minutes": 1, "machine": "one"}
 
 
@@ -92,7 +93,7 @@ def test_a_row_is_trained_recorded_and_reproduced(tmp_path):
     """One training in all: interrupted at its end, gone on with, and then only read."""
     write_folder(tmp_path / "my_midis")
     mine = tmp_path / "mine.yaml"
-    mine.write_text(HEAD + TRAIN + "evaluate: []\n")
+    mine.write_text(HEAD + TRAIN + EVALUATE)
     row = ("mine.yaml", "data.root=my_midis")
     refused = run_command(tmp_path, "reproduce", *row)
     assert (refused.code, "not measured yet" in refused.message) == (2, True), refused
@@ -100,7 +101,7 @@ def test_a_row_is_trained_recorded_and_reproduced(tmp_path):
 
     first = run_command(tmp_path, "reproduce", *row, "record=true")
     assert first.code == 0, first
-    assert mine.read_text().startswith(HEAD + TRAIN + "evaluate: []\nmeasured:\n")
+    assert mine.read_text().startswith(HEAD + TRAIN + EVALUATE + "measured:\n")
     measured = read_row(mine).measured
     assert measured["nats_per_note"]["low"] < measured["nats_per_note"]["value"] < measured["nats_per_note"]["high"]
     assert measured["steps"] > 0
@@ -119,9 +120,7 @@ def test_a_row_is_trained_recorded_and_reproduced(tmp_path):
     assert f"mine: {measured['nats_per_note']['value']:.4f} nats" in resumed.out
 
     figures = {"value": 0.2, "low": 0.1, "high": 0.3}
-    mine.write_text(
-        HEAD + TRAIN + "evaluate: []\n" + yaml.safe_dump({"measured": measured | {"nats_per_note": figures}})
-    )
+    mine.write_text(HEAD + TRAIN + EVALUATE + yaml.safe_dump({"measured": measured | {"nats_per_note": figures}}))
     outside = run_command(tmp_path, "reproduce", *row)
     assert outside.code == reproduce.EXIT_OUTSIDE == 4
     assert "OUTSIDE the recorded interval" in outside.out
@@ -136,7 +135,7 @@ def test_a_row_is_trained_recorded_and_reproduced(tmp_path):
 
 def test_a_row_without_a_training_needs_no_checkpoint(tmp_path):
     write_folder(tmp_path / "my_midis")
-    text = HEAD + "train: null\nevaluate: [model=5-gram, data=folder, 'data.fractions=[0.5,0.25,0.25]']\n"
+    text = HEAD + "train: null\nevaluate: [model=5-gram, data=folder, ++samples=0, 'data.fractions=[0.5,0.25,0.25]']\n"
     (tmp_path / "grams.yaml").write_text(text)
     done = run_command(tmp_path, "reproduce", "grams.yaml", "data.root=my_midis", "record=true")
     assert done.code == 0, done
