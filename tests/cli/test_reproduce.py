@@ -125,7 +125,7 @@ def test_a_row_is_trained_recorded_and_reproduced(tmp_path):
     assert outside.code == reproduce.EXIT_OUTSIDE == 4
     assert "OUTSIDE the recorded interval" in outside.out
 
-    other = run_command(tmp_path, "reproduce", *row, f"run={run}", "record=true")
+    other = run_command(tmp_path, "reproduce", "mine.yaml", f"run={run}", "record=true")
     assert other.code == 0, other
     assert read_row(mine).nats[0] == measured["nats_per_note"]["value"]
     mine.write_text(mine.read_text().replace("data.limit=null", "data.limit=11"))

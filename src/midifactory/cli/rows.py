@@ -14,18 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from midifactory import files
-from midifactory.cli.runs import stored_overrides
 from midifactory.errors import UserError
 from midifactory.paths import conf_dir
 
 MEASURED = "measured"
 _KEYS = ("corpus", "model", "train", "evaluate")
-# Options that change nothing of what a training learns: they may differ between a row and the run that is its own.
+# Options that change nothing of what is learnt, and defaults: a row and a run of its own may differ in them.
 _IDLE = ("data.root", "data.archive", "trainer.enable_progress_bar", "resume", "estimate", "logger", "threads")
+_DEFAULTS = ("seed=0", "data=bach_chorales")
 _FIGURES = ("value", "low", "high")
 # The figures of samples that the tables show; docs/evaluation.md defines all.
 SAMPLE_COLUMNS = {
@@ -117,6 +116,8 @@ def read_row(path: Path) -> Row:
 
 def check_trained_as(row: Row, run: Path) -> None:
     """Raise UserError where the training in `run` was given other options than the row's, but for idle ones."""
+    from midifactory.cli.runs import stored_overrides  # loads torch, which listing needs not
+
     mine, theirs = (_binding(options) for options in (row.train or [], stored_overrides(run)))
     if mine != theirs:
         other = min(mine ^ theirs)
@@ -125,7 +126,7 @@ def check_trained_as(row: Row, run: Path) -> None:
 
 
 def _binding(options: Iterable[str]) -> set[str]:
-    return {option for option in options if option.partition("=")[0] not in _IDLE and option != "seed=0"}
+    return {option for option in options if option.partition("=")[0] not in _IDLE and option not in _DEFAULTS}
 
 
 def record(row: Row, evaluation: dict[str, Any], result: dict[str, Any], minutes: float) -> None:
@@ -173,6 +174,8 @@ def _of_samples(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def machine() -> str:
     """What this process computes on, for people."""
+    import torch
+
     name = ""
     if torch.cuda.is_available():
         name = f"{torch.cuda.get_device_name(0)}, "
