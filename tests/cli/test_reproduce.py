@@ -19,7 +19,10 @@ ROWS = read_rows()
 HEAD = "# Mine, and why.\ncorpus: folder\nmodel: tiny\n"
 TRAIN = "train: [data=folder, experiment=smoke, data.limit=null, accelerator=cpu, estimate=false]\n"
 EVALUATE = "evaluate: [++samples=0]\n"  # to compose would take longer than all else
-FIGURES = {"nats_per_note": {"value": 2.0, "low": 1.5, "high": 2.5}, "parameters": 9, "minutes": 1, "machine": "one"}
+FIGURES = {
+    "nats_per_note": {"value": 2.0, "low": 1.5, "high": 2.5},
+    **{"parameters": 9, "minutes": 1, "cpu_minutes": 0.5, "machine": "one"},
+}
 
 
 def composes(command, options):
@@ -154,7 +157,7 @@ def test_what_is_recorded_of_an_evaluation(tmp_path):
         "samples": {"count": 3, "metrics": {"repetition": distance, "copied_ngrams_share": share, "other": distance}},
     }
     row = rows.Row("mine", path, "folder", "tiny", None, [], None)
-    rows.record(row, evaluation, {}, 2.04)
+    rows.record(row, evaluation, {"minutes": 2.04, "cpu_minutes": 1.0})
     measured = read_row(path).measured
     assert path.read_text().startswith(HEAD + "train: null\nevaluate: []\n# A remark.\nmeasured:\n")
     assert measured["nats_per_note"] == {"value": 1.2346, "low": 1.0, "high": 1.5}
@@ -166,7 +169,7 @@ def test_what_is_recorded_of_an_evaluation(tmp_path):
     }
     evaluation["likelihood"]["nats_per_note"] = {"value": 1.2, "low": None, "high": None}
     with pytest.raises(UserError, match="without an interval"):
-        rows.record(row, evaluation, {}, 2.0)
+        rows.record(row, evaluation, {"minutes": 2.04, "cpu_minutes": 1.0})
 
 
 def test_the_table_of_a_corpus(tmp_path):
@@ -178,10 +181,10 @@ def test_the_table_of_a_corpus(tmp_path):
         (tmp_path / f"{name}.yaml").write_text(head + yaml.safe_dump({"measured": figures}))
     table = markdown([read_row(path) for path in sorted(tmp_path.iterdir())])
     assert table.splitlines()[2:6] == [
-        "| model | parameters | minutes | nats per note (95 %) | repetition | reproduce |",
+        "| model | parameters | minutes (CPU) | nats per note (95 %) | repetition | reproduce |",
         "| --- | --- | --- | --- | --- | --- |",
-        "| worse | 9 | 1 | 2.000 (1.500 to 2.500) | - | `midifactory reproduce songs-worse data.root=FOLDER` |",
-        "| better | 9 | 1 | 1.750 (1.500 to 2.500) | 0.500 (0.100) "
+        "| worse | 9 | 1 (0.5) | 2.000 (1.500 to 2.500) | - | `midifactory reproduce songs-worse data.root=FOLDER` |",
+        "| better | 9 | 1 (0.5) | 1.750 (1.500 to 2.500) | 0.500 (0.100) "
         "| `midifactory reproduce songs-better data.root=FOLDER` |",
     ]
     assert rows.listing([]).startswith("no rows in ")

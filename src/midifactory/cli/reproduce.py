@@ -83,16 +83,15 @@ def reproduce(row: Row, options: dict[str, str]) -> int:
         # A checkpoint knows where its music lies.
         known = [f"checkpoint={quote(str(run))}"] if run else []
         where = place if run is None or "run" in options else []
-        started = time.monotonic()
+        started, started_cpu = time.monotonic(), time.process_time()
         arguments = [*row.evaluate, *known, *where, f"hydra.run.dir={quote(str(target))}"]
         _call(evaluate.main, "evaluate", arguments)
-        minutes = (time.monotonic() - started) / 60
+        took = {"minutes": (time.monotonic() - started) / 60, "cpu_minutes": (time.process_time() - started_cpu) / 60}
     else:
         print(f"measured already: {target}")
-        minutes = 0.0
     found = json.loads((target / "evaluation.json").read_text(encoding="utf-8"))
     if recording:
-        record(row, found, json.loads((run / "result.json").read_text(encoding="utf-8")) if run else {}, minutes)
+        record(row, found, json.loads((run / "result.json").read_text(encoding="utf-8")) if run else took)
         print(f"recorded in {row.path}")
         row = read_row(row.path)
     return compare(row, found)

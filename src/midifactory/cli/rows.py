@@ -129,11 +129,11 @@ def _binding(options: Iterable[str]) -> set[str]:
     return {option for option in options if option.partition("=")[0] not in _IDLE and option not in _DEFAULTS}
 
 
-def record(row: Row, evaluation: dict[str, Any], result: dict[str, Any], minutes: float) -> None:
+def record(row: Row, evaluation: dict[str, Any], result: dict[str, Any]) -> None:
     """Write what was measured into the row's file; what stands above it stays.
 
-    result: result.json of the training, empty without one. minutes: of the evaluation. Raises UserError where the
-    evaluation has no interval.
+    result: result.json of the training, of which minutes, cpu_minutes and steps are kept; without one, those of the
+    evaluation. Raises UserError where the evaluation has no interval.
     """
     nats = evaluation["likelihood"]["nats_per_note"]
     if any(nats[key] is None for key in _FIGURES):
@@ -145,7 +145,8 @@ def record(row: Row, evaluation: dict[str, Any], result: dict[str, Any], minutes
         "split": evaluation["split"],
         "pieces": len(evaluation["likelihood"]["pieces"]),
         "parameters": evaluation["parameters"],
-        "minutes": round(result["minutes"] if result else minutes, 1),
+        "minutes": round(result["minutes"], 1),
+        "cpu_minutes": round(result["cpu_minutes"], 1),
         "steps": result.get("steps"),
         "machine": machine(),
         "midifactory": evaluation["midifactory"],
@@ -214,7 +215,13 @@ def markdown(rows: list[Row]) -> str:
     for corpus in sorted({row.corpus for row in rows}):
         some = sorted((row for row in rows if row.corpus == corpus), key=lambda row: -row.nats[0])
         shown = [name for name in SAMPLE_COLUMNS if any(name in _samples(row) for row in some)]
-        head = ["model", "parameters", "minutes", "nats per note (95 %)", *(SAMPLE_COLUMNS[name] for name in shown)]
+        head = [
+            "model",
+            "parameters",
+            "minutes (CPU)",
+            "nats per note (95 %)",
+            *(SAMPLE_COLUMNS[name] for name in shown),
+        ]
         lines = [[*head, "reproduce"], ["---"] * (len(head) + 1)]
         for row in some:
             measured = row.measured or {}
@@ -223,7 +230,7 @@ def markdown(rows: list[Row]) -> str:
                 [
                     row.model,
                     f"{measured['parameters']:,}",
-                    f"{measured['minutes']:g}",
+                    f"{measured['minutes']:g} ({measured['cpu_minutes']:g})",
                     f"{value:.3f} ({low:.3f} to {high:.3f})",
                     *(_sample_cell(_samples(row).get(name)) for name in shown),
                     f"`{row.command}`",
