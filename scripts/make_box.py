@@ -56,7 +56,7 @@ package's licence, as far as they are ours to license.
 
 ## How it was made
 
-    {command}
+{commands}
     python scripts/make_box.py RUN --dtype {dtype}
 
 Seed {seed}; {steps:,} steps, {minutes:.0f} minutes on {cores}.
@@ -141,18 +141,39 @@ def copy_index(trained: Trained, target: Path) -> None:
             shutil.copyfile(path, folder / path.name)
 
 
+def earlier_runs(run: Path) -> list[Path]:
+    """The trainings that a run went on from (init_from), the first one first."""
+    given = [option.partition("=")[2].strip("'") for option in stored_overrides(run) if option.startswith("init_from=")]
+    if not given:
+        return []
+    before = checkpoint_in(given[0]).resolve().parents[1]
+    return [*earlier_runs(before), before]
+
+
+def command(run: Path) -> str:
+    """What started a run, without what changes nothing and without folders of this machine."""
+    words = ["python train.py"]
+    for option in stored_overrides(run):
+        key, _, value = option.partition("=")
+        if key == "init_from":
+            words.append("init_from=latest")
+        elif not _IDLE.match(option):
+            words.append(f"{key}={Path(value.strip(chr(39))).name}" if value.startswith(("/", "'/")) else option)
+    return " ".join(words)
+
+
 def described(
     run: Path, target: Path, trained: Trained, measured: dict[str, list[float]], dtype: str, cores: str
 ) -> str:
     """CARD.md."""
-    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     corpus = json.loads((run / "corpus.json").read_text(encoding="utf-8"))
     card = read_card(trained.path)
     splits = [piece["split"] for piece in corpus["pieces"]]
-    options = [option for option in stored_overrides(run) if not _IDLE.match(option)]
+    runs = [*earlier_runs(run), run]
+    results = [json.loads((each / "result.json").read_text(encoding="utf-8")) for each in runs]
     rows = [
-        f"| {split} | {result[split]['pieces']} | {before:.4f} | {after:.4f} "
-        f"| {result[split]['unigram_nats_per_note']:.2f} |"
+        f"| {split} | {results[-1][split]['pieces']} | {before:.4f} | {after:.4f} "
+        f"| {results[-1][split]['unigram_nats_per_note']:.2f} |"
         for split, (before, after) in measured.items()
     ]
     return CARD.format(
@@ -163,10 +184,10 @@ def described(
         training=splits.count("train"),
         music21=metadata.version("music21"),
         index=INDEX,
-        command=" ".join(["python train.py", *options]),
+        commands="\n".join(f"    {command(each)}" for each in runs),
         seed=card["settings"]["seed"],
-        steps=result["steps"],
-        minutes=result["minutes"],
+        steps=sum(result["steps"] for result in results),
+        minutes=sum(result["minutes"] for result in results),
         cores=cores,
         versions=", ".join(f"{name} {version}" for name, version in card["versions"].items()),
         window=trained.window,

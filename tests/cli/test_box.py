@@ -72,6 +72,21 @@ def test_the_box_holds_the_runs_weights_and_says_where_they_come_from(made, stud
         read_checkpoint(box)
 
 
+def test_the_card_names_every_training(tmp_path):
+    script = runpy.run_path(str(SCRIPT))
+    first, second = tmp_path / "first", tmp_path / "second"
+    (first / "checkpoints" / "best.ckpt").mkdir(parents=True)
+    for run, options in (
+        (first, ["seed=1", "data.root='/home/somebody/songs'", "trainer.enable_progress_bar=false"]),
+        (second, [f"init_from='{first}'", "optimizer.lr=1e-3"]),
+    ):
+        (run / ".hydra").mkdir(parents=True)
+        (run / ".hydra" / "overrides.yaml").write_text(json.dumps(options))
+    assert script["earlier_runs"](second) == [first]
+    assert script["command"](first) == "python train.py seed=1 data.root=songs"
+    assert script["command"](second) == "python train.py init_from=latest optimizer.lr=1e-3"
+
+
 def test_without_any_run_the_box_composes_and_knows_what_it_learnt(box, empty):
     done = run_command(empty, "generate", *SHORT)
     assert done.code == 0, done

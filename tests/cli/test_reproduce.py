@@ -18,7 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 ROWS = read_rows()
 HEAD = "# Mine, and why.\ncorpus: folder\nmodel: tiny\n"
 TRAIN = "train: [data=folder, experiment=smoke, data.limit=null, accelerator=cpu, estimate=false]\n"
-FIGURES = {"nats_per_note": {"value": 2.0, "low": 1.5, "high": 2.5}, "parameters": 9, "minutes": 1, "machine": "one"}
+EVALUATE = "evaluate: [++samples=0]\n"  # to compose would take longer than all else
+FIGURES = {
+    "nats_per_note": {"value": 2.0, "low": 1.5, "high": 2.5},
+    **{"parameters": 9, "minutes": 1, "cpu_minutes": 0.5, "machine": "one"},
+}
 
 
 def composes(command, options):
@@ -92,7 +96,7 @@ def test_a_row_is_trained_recorded_and_reproduced(tmp_path):
     """One training in all: interrupted at its end, gone on with, and then only read."""
     write_folder(tmp_path / "my_midis")
     mine = tmp_path / "mine.yaml"
-    mine.write_text(HEAD + TRAIN + "evaluate: []\n")
+    mine.write_text(HEAD + TRAIN + EVALUATE)
     row = ("mine.yaml", "data.root=my_midis")
     refused = run_command(tmp_path, "reproduce", *row)
     assert (refused.code, "not measured yet" in refused.message) == (2, True), refused
@@ -100,7 +104,7 @@ def test_a_row_is_trained_recorded_and_reproduced(tmp_path):
 
     first = run_command(tmp_path, "reproduce", *row, "record=true")
     assert first.code == 0, first
-    assert mine.read_text().startswith(HEAD + TRAIN + "evaluate: []\nmeasured:\n")
+    assert mine.read_text().startswith(HEAD + TRAIN + EVALUATE + "measured:\n")
     measured = read_row(mine).measured
     assert measured["nats_per_note"]["low"] < measured["nats_per_note"]["value"] < measured["nats_per_note"]["high"]
     assert measured["steps"] > 0
@@ -119,14 +123,12 @@ def test_a_row_is_trained_recorded_and_reproduced(tmp_path):
     assert f"mine: {measured['nats_per_note']['value']:.4f} nats" in resumed.out
 
     figures = {"value": 0.2, "low": 0.1, "high": 0.3}
-    mine.write_text(
-        HEAD + TRAIN + "evaluate: []\n" + yaml.safe_dump({"measured": measured | {"nats_per_note": figures}})
-    )
+    mine.write_text(HEAD + TRAIN + EVALUATE + yaml.safe_dump({"measured": measured | {"nats_per_note": figures}}))
     outside = run_command(tmp_path, "reproduce", *row)
     assert outside.code == reproduce.EXIT_OUTSIDE == 4
     assert "OUTSIDE the recorded interval" in outside.out
 
-    other = run_command(tmp_path, "reproduce", *row, f"run={run}", "record=true")
+    other = run_command(tmp_path, "reproduce", "mine.yaml", f"run={run}", "record=true")
     assert other.code == 0, other
     assert read_row(mine).nats[0] == measured["nats_per_note"]["value"]
     mine.write_text(mine.read_text().replace("data.limit=null", "data.limit=11"))
@@ -136,26 +138,53 @@ def test_a_row_is_trained_recorded_and_reproduced(tmp_path):
 
 def test_a_row_without_a_training_needs_no_checkpoint(tmp_path):
     write_folder(tmp_path / "my_midis")
-    text = HEAD + "train: null\nevaluate: [model=5-gram, data=folder, 'data.fractions=[0.5,0.25,0.25]']\n"
+    text = HEAD + "train: null\nevaluate: [model=5-gram, data=folder, ++samples=0, 'data.fractions=[0.5,0.25,0.25]']\n"
     (tmp_path / "grams.yaml").write_text(text)
     done = run_command(tmp_path, "reproduce", "grams.yaml", "data.root=my_midis", "record=true")
     assert done.code == 0, done
     assert read_row(tmp_path / "grams.yaml").measured["steps"] is None
 
 
+def test_what_is_recorded_of_an_evaluation(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(HEAD + "train: null\nevaluate: []\n# A remark.\nmeasured:\n  old: 1\n")
+    nats = {"value": 1.23456, "low": 1.0, "high": 1.5}
+    distance = {"value": 0.25, "low": 0.2, "high": 0.3, "kind": "distance", "corpus": None, "ceiling": {"value": 0.125}}
+    share = {"value": 0.5, "low": 0.4, "high": 0.6, "kind": "statistic", "corpus": {"value": 0.75}, "ceiling": {}}
+    evaluation = {
+        **{"midifactory": "1", "parameters": 7, "split": "test"},
+        "likelihood": {"nats_per_note": nats, "pieces": [{}, {}]},
+        "samples": {"count": 3, "metrics": {"repetition": distance, "copied_ngrams_share": share, "other": distance}},
+    }
+    row = rows.Row("mine", path, "folder", "tiny", None, [], None)
+    rows.record(row, evaluation, {"minutes": 2.04, "cpu_minutes": 1.0})
+    measured = read_row(path).measured
+    assert path.read_text().startswith(HEAD + "train: null\nevaluate: []\n# A remark.\nmeasured:\n")
+    assert measured["nats_per_note"] == {"value": 1.2346, "low": 1.0, "high": 1.5}
+    assert (measured["pieces"], measured["minutes"], measured["steps"]) == (2, 2.0, None)
+    assert measured["samples"] == {
+        "count": 3,
+        "repetition": {"value": 0.25, "low": 0.2, "high": 0.3, "beside": 0.125},
+        "copied_ngrams_share": {"value": 0.5, "low": 0.4, "high": 0.6, "beside": 0.75},
+    }
+    evaluation["likelihood"]["nats_per_note"] = {"value": 1.2, "low": None, "high": None}
+    with pytest.raises(UserError, match="without an interval"):
+        rows.record(row, evaluation, {"minutes": 2.04, "cpu_minutes": 1.0})
+
+
 def test_the_table_of_a_corpus(tmp_path):
     for name, value in (("songs-better", 1.75), ("songs-worse", 2.0)):
         figures = FIGURES | {"nats_per_note": {"value": value, "low": 1.5, "high": 2.5}}
         if name == "songs-better":
-            figures |= {"samples": {"count": 4, "repetition": {"value": 0.5, "low": 0.4, "high": 0.6, "ceiling": 0.1}}}
+            figures |= {"samples": {"count": 4, "repetition": {"value": 0.5, "low": 0.4, "high": 0.6, "beside": 0.1}}}
         head = f"corpus: songs\nmodel: {name[6:]}\ntrain: null\nevaluate: []\n"
         (tmp_path / f"{name}.yaml").write_text(head + yaml.safe_dump({"measured": figures}))
     table = markdown([read_row(path) for path in sorted(tmp_path.iterdir())])
     assert table.splitlines()[2:6] == [
-        "| model | parameters | minutes | nats per note (95 %) | repetition | reproduce |",
+        "| model | parameters | minutes (CPU) | nats per note (95 %) | repetition | reproduce |",
         "| --- | --- | --- | --- | --- | --- |",
-        "| worse | 9 | 1 | 2.000 (1.500 to 2.500) | - | `midifactory reproduce songs-worse data.root=FOLDER` |",
-        "| better | 9 | 1 | 1.750 (1.500 to 2.500) | 0.500 (0.100) "
+        "| worse | 9 | 1 (0.5) | 2.000 (1.500 to 2.500) | - | `midifactory reproduce songs-worse data.root=FOLDER` |",
+        "| better | 9 | 1 (0.5) | 1.750 (1.500 to 2.500) | 0.500 (0.100) "
         "| `midifactory reproduce songs-better data.root=FOLDER` |",
     ]
     assert rows.listing([]).startswith("no rows in ")

@@ -38,6 +38,7 @@ from midifactory.evaluation.ngram import ORDER, NGram
 from midifactory.models.vae import VAE
 from midifactory.music.corpora import SPLITS
 from midifactory.music.score import duration_seconds, last_note_end, load_score
+from midifactory.paths import conf_dir
 from midifactory.training.checkpoint import Trained, load_trained
 from midifactory.training.checkpoint_folder import read_card
 from midifactory.training.finetune import Start
@@ -78,10 +79,14 @@ def with_own_data(argv: list[str]) -> list[str]:
         return argv
     given = next((match[1] for item in argv if (match := re.fullmatch(r"(?:--)?checkpoint=(.+)", item))), "null")
     path = newest_checkpoint() if given == "null" else checkpoint_in(given.strip("'\""))
-    stored = read_card(path).get("settings", {}).get("data")
+    card = read_card(path)
+    stored, corpus = card.get("settings", {}).get("data"), str(card.get("corpus"))
     if not stored or "name" not in stored:
         if "data" in typed:
             return argv
+        if re.fullmatch(r"\w+", corpus) and (conf_dir() / "data" / f"{corpus}.yaml").is_file():
+            named = [f"data={corpus}", f"checkpoint={quote(str(path))}"]  # exported, so without its settings
+            return [*named, *(item for item in argv if not re.match(r"(--)?checkpoint=", item))]
         raise UserError(f"checkpoint={path}: it does not say what it was trained on; name the music, as data=maestro")
     keys = list(_OF_MODEL)
     root_typed = "data.root" in typed and stored["name"] == "folder"

@@ -10,19 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from midifactory.cli import evaluate as evaluate_command
-from midifactory.cli import train as train_command
 from midifactory.cli.arguments import quote
 from midifactory.cli.hydra_app import report
 from midifactory.cli.rows import Row, check_trained_as, find_row, listing, machine, read_row, read_rows, record
-from midifactory.cli.runs import OUTPUTS
 from midifactory.errors import UserError
-from midifactory.training.checkpoint_folder import checkpoints_by_age
 
 EXIT_OUTSIDE = 4
+FOLDER = Path("outputs", "reproduce")
 USAGE = f"""usage: midifactory reproduce [ROW|FILE.yaml] [data.root=FOLDER] [run=FOLDER] [record=true]
 
-Without a row: lists them. With one: trains as its file in conf/row says, in {OUTPUTS}/reproduce/ROW, measures what came
+Without a row: lists them. With one: trains as its file in conf/row says, in {FOLDER.as_posix()}/ROW, measures what came
 out, and says whether nats per note lie within the recorded interval (exit code 0) or not ({EXIT_OUTSIDE}). The same
 command goes on after an interruption, what is finished is not repeated: remove the folder to begin anew.
 data.root, data.archive: where the corpus lies.
@@ -67,12 +64,15 @@ def _options(words: list[str]) -> tuple[str | None, dict[str, str]]:
 
 def reproduce(row: Row, options: dict[str, str]) -> int:
     """Train and measure `row`, print how that compares, and return 0 or EXIT_OUTSIDE. Raises UserError."""
+    from midifactory.cli import evaluate  # it and train load torch, which listing needs not
+
     recording = options.get("record") == "true"
     if not recording:
         _ = row.nats  # a row without a figure is refused before the work, not after it
-    folder = OUTPUTS / "reproduce" / row.name
+    folder = FOLDER / row.name
     place = [f"{key}={quote(options[key])}" for key in ("data.root", "data.archive") if key in options]
-    run, anew = None, recording or "run" in options
+    run: Path | None = None
+    anew = recording or "run" in options
     if row.train is None and "run" in options:
         raise UserError(f"run={options['run']}: nothing is trained for {row.name}; leave it out")
     if row.train is not None:
@@ -83,16 +83,15 @@ def reproduce(row: Row, options: dict[str, str]) -> int:
         # A checkpoint knows where its music lies.
         known = [f"checkpoint={quote(str(run))}"] if run else []
         where = place if run is None or "run" in options else []
-        started = time.monotonic()
+        started, started_cpu = time.monotonic(), time.process_time()
         arguments = [*row.evaluate, *known, *where, f"hydra.run.dir={quote(str(target))}"]
-        _call(evaluate_command.main, "evaluate", arguments)
-        minutes = (time.monotonic() - started) / 60
+        _call(evaluate.main, "evaluate", arguments)
+        took = {"minutes": (time.monotonic() - started) / 60, "cpu_minutes": (time.process_time() - started_cpu) / 60}
     else:
         print(f"measured already: {target}")
-        minutes = 0.0
     found = json.loads((target / "evaluation.json").read_text(encoding="utf-8"))
     if recording:
-        record(row, found, json.loads((run / "result.json").read_text(encoding="utf-8")) if run else {}, minutes)
+        record(row, found, json.loads((run / "result.json").read_text(encoding="utf-8")) if run else took)
         print(f"recorded in {row.path}")
         row = read_row(row.path)
     return compare(row, found)
@@ -104,6 +103,9 @@ def trained_run(row: Row, own: Path, given: str | None, place: list[str]) -> tup
     given: another folder than `own` that holds one. Raises UserError where it holds none or one with other options, and
     SystemExit as training does.
     """
+    from midifactory.cli import train
+    from midifactory.training.checkpoint_folder import checkpoints_by_age
+
     run = Path(given).expanduser() if given else own
     finished = (run / "result.json").is_file()
     if given and not finished:
@@ -116,7 +118,7 @@ def trained_run(row: Row, own: Path, given: str | None, place: list[str]) -> tup
         return run, False
     here = f"hydra.run.dir={quote(str(run))}"
     try:
-        _call(train_command.main, "train", [f"resume={run}"] if begun else [*(row.train or []), *place, here])
+        _call(train.main, "train", [f"resume={run}"] if begun else [*(row.train or []), *place, here])
     except SystemExit as stop:
         if stop.code not in (0, 2, None):
             print(f"the same midifactory reproduce {row.name} goes on with it", file=sys.stderr)

@@ -14,18 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from midifactory import files
-from midifactory.cli.runs import stored_overrides
 from midifactory.errors import UserError
 from midifactory.paths import conf_dir
 
 MEASURED = "measured"
 _KEYS = ("corpus", "model", "train", "evaluate")
-# Options that change nothing of what a training learns: they may differ between a row and the run that is its own.
+# Options that change nothing of what is learnt, and defaults: a row and a run of its own may differ in them.
 _IDLE = ("data.root", "data.archive", "trainer.enable_progress_bar", "resume", "estimate", "logger", "threads")
+_DEFAULTS = ("seed=0", "data=bach_chorales")
 _FIGURES = ("value", "low", "high")
 # The figures of samples that the tables show; docs/evaluation.md defines all.
 SAMPLE_COLUMNS = {
@@ -117,6 +116,8 @@ def read_row(path: Path) -> Row:
 
 def check_trained_as(row: Row, run: Path) -> None:
     """Raise UserError where the training in `run` was given other options than the row's, but for idle ones."""
+    from midifactory.cli.runs import stored_overrides  # loads torch, which listing needs not
+
     mine, theirs = (_binding(options) for options in (row.train or [], stored_overrides(run)))
     if mine != theirs:
         other = min(mine ^ theirs)
@@ -125,14 +126,14 @@ def check_trained_as(row: Row, run: Path) -> None:
 
 
 def _binding(options: Iterable[str]) -> set[str]:
-    return {option for option in options if option.partition("=")[0] not in _IDLE and option != "seed=0"}
+    return {option for option in options if option.partition("=")[0] not in _IDLE and option not in _DEFAULTS}
 
 
-def record(row: Row, evaluation: dict[str, Any], result: dict[str, Any], minutes: float) -> None:
+def record(row: Row, evaluation: dict[str, Any], result: dict[str, Any]) -> None:
     """Write what was measured into the row's file; what stands above it stays.
 
-    result: result.json of the training, empty without one. minutes: of the evaluation. Raises UserError where the
-    evaluation has no interval.
+    result: result.json of the training, of which minutes, cpu_minutes and steps are kept; without one, those of the
+    evaluation. Raises UserError where the evaluation has no interval.
     """
     nats = evaluation["likelihood"]["nats_per_note"]
     if any(nats[key] is None for key in _FIGURES):
@@ -144,7 +145,8 @@ def record(row: Row, evaluation: dict[str, Any], result: dict[str, Any], minutes
         "split": evaluation["split"],
         "pieces": len(evaluation["likelihood"]["pieces"]),
         "parameters": evaluation["parameters"],
-        "minutes": round(result["minutes"] if result else minutes, 1),
+        "minutes": round(result["minutes"], 1),
+        "cpu_minutes": round(result["cpu_minutes"], 1),
         "steps": result.get("steps"),
         "machine": machine(),
         "midifactory": evaluation["midifactory"],
@@ -160,19 +162,21 @@ def record(row: Row, evaluation: dict[str, Any], result: dict[str, Any], minutes
 
 
 def _of_samples(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The figures of SAMPLE_COLUMNS, each beside its human ceiling."""
+    """The figures of SAMPLE_COLUMNS, each `beside` what the corpus gives: of a distance that is its human ceiling."""
     found = {}
     for name in SAMPLE_COLUMNS:
         figure = metrics.get(name)
         if figure and figure["value"] is not None:
-            ceiling = (figure.get("ceiling") or {}).get("value")
-            values = {key: figure[key] for key in _FIGURES} | {"ceiling": ceiling}
+            beside = figure["ceiling" if figure["kind"] == "distance" else "corpus"] or {}
+            values = {key: figure[key] for key in _FIGURES} | {"beside": beside.get("value")}
             found[name] = {key: None if value is None else round(value, 4) for key, value in values.items()}
     return found
 
 
 def machine() -> str:
     """What this process computes on, for people."""
+    import torch
+
     name = ""
     if torch.cuda.is_available():
         name = f"{torch.cuda.get_device_name(0)}, "
@@ -211,7 +215,13 @@ def markdown(rows: list[Row]) -> str:
     for corpus in sorted({row.corpus for row in rows}):
         some = sorted((row for row in rows if row.corpus == corpus), key=lambda row: -row.nats[0])
         shown = [name for name in SAMPLE_COLUMNS if any(name in _samples(row) for row in some)]
-        head = ["model", "parameters", "minutes", "nats per note (95 %)", *(SAMPLE_COLUMNS[name] for name in shown)]
+        head = [
+            "model",
+            "parameters",
+            "minutes (CPU)",
+            "nats per note (95 %)",
+            *(SAMPLE_COLUMNS[name] for name in shown),
+        ]
         lines = [[*head, "reproduce"], ["---"] * (len(head) + 1)]
         for row in some:
             measured = row.measured or {}
@@ -220,7 +230,7 @@ def markdown(rows: list[Row]) -> str:
                 [
                     row.model,
                     f"{measured['parameters']:,}",
-                    f"{measured['minutes']:g}",
+                    f"{measured['minutes']:g} ({measured['cpu_minutes']:g})",
                     f"{value:.3f} ({low:.3f} to {high:.3f})",
                     *(_sample_cell(_samples(row).get(name)) for name in shown),
                     f"`{row.command}`",
@@ -239,5 +249,5 @@ def _samples(row: Row) -> dict[str, Any]:
 def _sample_cell(figure: dict[str, Any] | None) -> str:
     if figure is None:
         return "-"
-    ceiling = figure["ceiling"]
-    return f"{figure['value']:.3f}" + ("" if ceiling is None else f" ({ceiling:.3f})")
+    beside = figure["beside"]
+    return f"{figure['value']:.3f}" + ("" if beside is None else f" ({beside:.3f})")
