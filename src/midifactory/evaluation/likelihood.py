@@ -226,26 +226,6 @@ def model_likelihood(
     )
 
 
-def latent_likelihood(
-    model: CausalModel,
-    pieces: Iterable[tuple[str, Sequence[np.ndarray], int]],
-    conditions: Mapping[str, Any] | None = None,
-) -> Likelihood:
-    """An upper bound of the nats of a model with a latent (models/vae.py), each segment apart: no other is known to it.
-
-    pieces: (id, segments (N,), each with the token after it, notes of the source file); see `latent_nats`.
-    """
-    known = list(pieces)
-    with evaluating(model):
-        found = latent_nats(model, [(name, segments) for name, segments, _ in known], conditions)
-    return Likelihood(
-        tuple(
-            PieceLikelihood(name, float(nats.sum()) + divergence, len(nats), notes)
-            for (name, _, notes), (nats, divergence) in zip(known, found, strict=True)
-        )
-    )
-
-
 @torch.no_grad()
 def latent_nats(
     model: CausalModel,
@@ -255,8 +235,9 @@ def latent_nats(
 ) -> list[tuple[np.ndarray, float]]:
     """Of each piece the nats of every token given one draw of its segment's posterior, and the posteriors' divergence.
 
-    The latter is from the prior, in nats, summed over the segments; both together are a bound. pieces: (id, segments
-    (N,), each with the token after it). The other arguments are those of `token_nats`.
+    The latter is from the prior, in nats, summed over the segments; both together are an upper bound of the nats of a
+    model with a latent (models/vae.py), each segment apart: no other is known to it. pieces: (id, segments (N,), each
+    with the token after it). The other arguments are those of `token_nats`.
     """
     told = conditions or {}
     parts: list[list[np.ndarray]] = [[np.zeros(0)] * len(segments) for _, segments in pieces]
