@@ -227,8 +227,10 @@ def measure_likelihood(config: DictConfig, trained: Trained | None, data: MidiDa
         with tqdm(desc=type(trained.model).__name__, unit="token", total=sum(piece.tokens for piece in pieces)) as bar:
             ids = [(piece.id, piece.ids) for piece in pieces]
             nats = measure(trained.model, data, ids, trained.window, config.stride_tokens, told, bar.update)
-    else:
+    elif config.baseline in baselines:
         nats = baselines.pop(config.baseline)
+    else:
+        raise UserError(f"model={config.baseline}: {data.corpus_name} has no training pieces to learn from")
     lengths = data.tokenizer.summed_parts(np.ones(data.tokenizer.base_vocab_size, dtype=np.int64))
     report = likelihood_report(pieces, nats, baselines, data.tokenizer.model_types, lengths, config.seed)
     grams = {"ngram_pieces": len(training)} if training else {}
@@ -316,7 +318,8 @@ def summary_lines(record: dict[str, Any]) -> list[str]:
     if likelihood["kind"] == "bound":
         seen = "segments read apart"
     elif likelihood["window_tokens"] is not None:
-        seen = f"a window of {likelihood['window_tokens']} tokens, advanced by {likelihood['stride_tokens']}"
+        unit = "tokens" if dropped else "notes"
+        seen = f"a window of {likelihood['window_tokens']} {unit}, advanced by {likelihood['stride_tokens']}"
     return [
         f"{record['corpus']}, {record['split']}: {len(likelihood['pieces'])} pieces, {notes:,} notes; "
         f"{record['model']}, {record['parameters']:,} {'parameters' if record['checkpoint'] else 'grams'}",
