@@ -172,4 +172,5 @@ def test_what_a_vocabulary_keeps(name):
     keeps = tokenizer_of(name).keeps
     assert {"duration", "velocity", "programs"} <= set(keeps)
     assert ("tempo" in keeps, "metre" in keeps) == (tempo, metre)
-    assert "velocity" not in tokenizer_of(name, "tokenizer.use_velocities=false").keeps
+    if name == "remi_plus":
+        assert "velocity" not in tokenizer_of(name, "tokenizer.use_velocities=false").keeps
