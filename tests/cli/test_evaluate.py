@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Outcome, write_folder
+from midifactory.cli import evaluate
 from midifactory.data.datamodule import MidiDataModule
 from midifactory.training.checkpoint_folder import read_checkpoint, write_checkpoint
 
@@ -90,6 +91,47 @@ def test_a_5_gram_needs_no_checkpoint(tmp_path, here):
     assert newest(tmp_path)["parameters"] < record["parameters"]
 
 
+CARD = {
+    "settings": {
+        "data": {
+            "name": "folder",
+            "root": "my midis",
+            "limit": None,
+            "fractions": [0.5, 0.25, 0.25],
+            "seed": 3,
+            "limits": {"_target_": "os.system", "max_notes": 9},
+            "segment": {"_target_": "os.system", "unit": "bars", "length": 2},
+            "source": {"_target_": "os.system", "root": "my midis"},
+            "max_tokens": 77,
+            "augment": {"semitones": 5},
+        }
+    }
+}
+CUT = ["data.segment.unit='bars'", "data.segment.length=2", "data.max_tokens=77"]
+LIMIT = "data.limits.max_notes=9"
+SPLIT = ["data.root='my midis'", "data.limit=null", "data.fractions=[0.5, 0.25, 0.25]", "data.seed=3"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ([], ["data=folder", *CUT, *SPLIT, LIMIT, "checkpoint=it"]),
+        (["data.seed=4"], ["data=folder", *CUT, *SPLIT[:-1], LIMIT, "checkpoint=it", "data.seed=4"]),
+        (["data=maestro", "split=train"], [*CUT, "checkpoint=it", "data=maestro", "split=train"]),
+        (["data.root=other"], [*CUT, "checkpoint=it", "data=folder", "data.root=other"]),
+        (["data.root=./my midis"],
+         [*CUT, *SPLIT[1:], LIMIT, "checkpoint=it", "data=folder", "data.root=./my midis"]),
+        (["--model", "5-gram"], ["--baseline", "5-gram"]),
+        (["model=5-gram", "data.root=other"], ["data=folder", "baseline=5-gram", "data.root=other"]),
+        (["--help"], ["--help"]),
+    ],
+)  # fmt: skip
+def test_a_corpus_is_split_as_in_training_and_classes_are_ours(monkeypatch, typed, expected):
+    monkeypatch.setattr(evaluate, "newest_checkpoint", lambda: Path("it"))
+    monkeypatch.setattr(evaluate, "read_card", lambda path: CARD)
+    assert evaluate.with_own_data(typed) == expected
+
+
 def test_a_stride_is_taken_and_said(studio, in_studio):
     done = in_studio("evaluate", "stride_tokens=7", "samples=0")
     assert done.code == 0, done
@@ -106,6 +148,7 @@ def test_a_stride_is_taken_and_said(studio, in_studio):
         (["seed=-1"], ["seed=-1"]),
         (["model=lstm"], ["model=lstm", "5-gram", "checkpoint=..."]),
         (["model=5-gram", "stride_tokens=3"], ["stride_tokens=3", "no window"]),
+        (["model=5-gram", "checkpoint=a.ckpt"], ["model=5-gram", "a.ckpt", "leave one out"]),
         (["model=5-gram", "tokenizer=notes"], ["tokenizer=notes"]),
         (["model=5-gram", "data=folder", "data.root=nowhere"], ["nowhere"]),
         (["checkpoint=nowhere.ckpt"], ["nowhere.ckpt"]),

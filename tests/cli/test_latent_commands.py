@@ -50,6 +50,19 @@ def test_interpolate_writes_every_step_a_picture_and_a_record(desk):
             assert all(0 <= value <= 1 for value in step[end].values())
 
 
+def test_its_likelihood_is_a_bound_and_said_to_be(desk):
+    done = run_command(desk, "evaluate", "samples=0")
+    assert done.code == 0, done
+    assert "an upper bound" in done.out
+    found = json.loads((newest(desk, "evaluate") / "evaluation.json").read_text())["likelihood"]
+    result = json.loads((newest(desk, "train") / "result.json").read_text())
+    assert (found["kind"], found["window_tokens"]) == ("bound", None)
+    assert found["nats_per_note"]["value"] == pytest.approx(result["test"]["nats_per_note"], rel=1e-5)
+    assert found["by_type"]["(latent)"]["tokens"] == 0
+    types = sum(row["nats_per_note"] for row in found["by_type"].values())
+    assert types == pytest.approx(found["nats_per_note"]["value"])
+
+
 def test_the_same_settings_give_the_same_bytes(desk):
     made = []
     for _ in range(2):

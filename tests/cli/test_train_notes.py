@@ -52,6 +52,24 @@ def test_training_leaves_a_whole_run(desk):
     assert result["tokens_per_s"] > 0
 
 
+def test_evaluation_says_what_training_said(desk):
+    done = run_command(desk, "evaluate", "checkpoint=outputs/train/gru")
+    assert done.code == 0, done
+    assert "not to be compared with tokens'" in done.out
+    (folder,) = (desk / "outputs" / "evaluate").iterdir()
+    record = json.loads((folder / "evaluation.json").read_text())
+    found, trained = record["likelihood"], json.loads((desk / "outputs/train/gru/result.json").read_text())["test"]
+    assert found["nats_per_note"]["value"] == pytest.approx(trained["nats_per_note"], rel=1e-5)
+    for name, row in found["by_type"].items():
+        assert row["nats_per_note"] == pytest.approx(trained["nats_of_features"][name], rel=1e-4)
+    for name in ("unigram", "uniform"):
+        figure = found["baselines"][name]["nats_per_note"]["value"]
+        assert figure == pytest.approx(trained[f"{name}_nats_per_note"], rel=1e-5)
+    assert record["tokenizer"]["name"] == "notes"
+    refused = run_command(desk, "evaluate", "checkpoint=outputs/train/gru", "stride_tokens=2")
+    assert (refused.code, len(refused.message.splitlines())) == (2, 1)
+
+
 @pytest.mark.parametrize("model", ["lstm", "transformer"])
 def test_other_models_train_too(desk, model):
     done = run_command(desk, "train", "my_midis", *NOTES, f"model={model}", f"hydra.run.dir=outputs/train/{model}")

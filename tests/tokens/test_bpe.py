@@ -149,3 +149,28 @@ def test_ids_and_values_by_their_parts():
     assert max(bars) >= tokenizer.base_vocab_size
     values = np.random.default_rng(0).normal(size=tokenizer.base_vocab_size)
     np.testing.assert_array_equal(tokenizer.worst_part(values), [min(values[part]) for part in parts])
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_every_model_id_has_a_length_and_a_type(name):
+    tokenizer = learnt(name)
+    lengths = tokenizer.summed_parts(np.ones(tokenizer.base_vocab_size, dtype=np.int64))
+    types = tokenizer.model_types
+    assert len(lengths) == len(types) == tokenizer.vocab_size
+    for index in range(tokenizer.vocab_size):
+        parts = tokenizer.to_base_ids([index])
+        assert lengths[index] == len(parts)
+        assert types[index] == ("merged" if len(parts) > 1 else tokenizer.types[parts[0]])
+    assert types.count("merged") > 0
+    plain = tokenizer_of(name)
+    assert plain.model_types == plain.types
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_what_a_vocabulary_keeps(name):
+    tempo, metre = SAYS[name]
+    keeps = tokenizer_of(name).keeps
+    assert {"duration", "velocity", "programs"} <= set(keeps)
+    assert ("tempo" in keeps, "metre" in keeps) == (tempo, metre)
+    if name == "remi_plus":
+        assert "velocity" not in tokenizer_of(name, "tokenizer.use_velocities=false").keeps

@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from midifactory.evaluation.likelihood import latent_likelihood, piece_nats
+from midifactory.evaluation.likelihood import evaluating, latent_nats, piece_nats
 from midifactory.models.interface import Conditions
 from midifactory.training.checkpoint import load_trained, make_card
 
@@ -48,10 +48,12 @@ def test_validation_says_the_bound_and_its_two_parts(new_run):
     assert metrics["val/loss"].item() == pytest.approx(nats / tokens, rel=1e-4)
     assert metrics["val/kl_nats"].item() == pytest.approx(divergence / len(segments), rel=1e-4)
     assert metrics["val/nats_per_note"].item() == pytest.approx((nats + divergence) / notes, rel=1e-4)
-    whole = latent_likelihood(model, [("all", segments, int(notes))])
-    assert whole.nats_per_note == pytest.approx((nats + divergence) / notes, rel=1e-4)
-    assert whole.nats_per_token == pytest.approx((nats + divergence) / tokens, rel=1e-4)
-    assert piece_nats(model, segments[0], 255) < latent_likelihood(model, [("one", segments[:1], 1)]).nats_per_note
+    with evaluating(model):
+        found = latent_nats(model, [("all", segments), ("one", segments[:1])])
+    assert found[0][0].sum() == pytest.approx(nats, rel=1e-4)
+    assert found[0][1] == pytest.approx(divergence, rel=1e-4)
+    assert len(found[0][0]) == tokens
+    assert piece_nats(model, segments[0], 255) < found[1][0].sum() + found[1][1]
 
 
 def test_the_weight_of_the_divergence_rises_with_the_steps(new_run):

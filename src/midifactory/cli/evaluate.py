@@ -71,6 +71,8 @@ def with_own_data(argv: list[str]) -> list[str]:
     argv = [re.sub(r"\A(--)?model(=|\Z)", r"\1baseline\2", argument) for argument in argv]
     overrides = [item for item in to_overrides("evaluate", argv) if not item.startswith("-")]
     typed = {item.partition("=")[0].lstrip("+~"): item.partition("=")[2] for item in overrides}
+    if "data.root" in typed and "data" not in typed:
+        argv, typed = ["data=folder", *argv], typed | {"data": "folder"}
     if "baseline" in typed or any(flag in argv for flag in ("-h", "--help", "-c", "--cfg", "--hydra-help")):
         return argv
     if "checkpoint" not in typed and sample_evaluation.names_folder(typed.get("samples", "")):
@@ -88,15 +90,20 @@ def with_own_data(argv: list[str]) -> list[str]:
             named = [f"data={corpus}", f"checkpoint={quote(str(path))}"]  # exported, so without its settings
             return [*named, *(item for item in argv if not re.match(r"(--)?checkpoint=", item))]
         raise UserError(f"checkpoint={path}: it does not say what it was trained on; name the music, as data=maestro")
-    keys = list(_OF_MODEL)
-    root_typed = "data.root" in typed and stored["name"] == "folder"
-    if typed.get("data", stored["name"]) == stored["name"] and not root_typed:
-        keys += _OF_CORPUS
-    kept = _overrides_of("data", {key: stored[key] for key in keys if key in stored})
-    own = [f"data={stored['name']}", *kept, f"checkpoint={path}"]
-    return [item for item in own if item.partition("=")[0] not in typed or item == f"checkpoint={path}"] + [
-        item for item in argv if not re.match(r"(--)?checkpoint=", item)
-    ]
+    keys = [*_OF_MODEL, *(_OF_CORPUS if _same_corpus(stored, typed) else ())]
+    own = [f"data={stored['name']}", *_overrides_of("data", {key: stored[key] for key in keys if key in stored})]
+    others = [item for item in argv if not re.match(r"(--)?checkpoint=", item)]
+    return [*(item for item in own if item.partition("=")[0] not in typed), f"checkpoint={path}", *others]
+
+
+def _same_corpus(stored: dict[str, Any], typed: dict[str, str]) -> bool:
+    """Whether what is typed means the corpus of a run: it is then to be split as there, or its test would be known."""
+    if typed.get("data", stored["name"]) != stored["name"]:
+        return False
+    if stored["name"] != "folder" or "data.root" not in typed or not stored.get("root"):
+        return True
+    roots = (typed["data.root"].strip("'\""), stored["root"])
+    return len({Path(root).expanduser().resolve() for root in roots}) == 1
 
 
 def _overrides_of(key: str, value: Any) -> list[str]:
@@ -187,6 +194,8 @@ def check_settings(config: DictConfig) -> None:
             f"model={config.baseline}: without a checkpoint only {', '.join(BASELINES)} can be measured; a trained "
             "model is named by checkpoint=..."
         )
+    if config.baseline is not None and config.checkpoint is not None:
+        raise UserError(f"model={config.baseline} checkpoint={config.checkpoint}: measure one of them; leave one out")
     for name, least in (("stride_tokens", 1), ("ngram_pieces", 1), ("seed", 0)):
         value = config[name]
         if (name == "seed" or value is not None) and (type(value) is not int or value < least):
@@ -223,8 +232,10 @@ def measure_likelihood(config: DictConfig, trained: Trained | None, data: MidiDa
         with tqdm(desc=type(trained.model).__name__, unit="token", total=sum(piece.tokens for piece in pieces)) as bar:
             ids = [(piece.id, piece.ids) for piece in pieces]
             nats = measure(trained.model, data, ids, trained.window, config.stride_tokens, told, bar.update)
-    else:
+    elif config.baseline in baselines:
         nats = baselines.pop(config.baseline)
+    else:
+        raise UserError(f"model={config.baseline}: {data.corpus_name} has no training pieces to learn from")
     lengths = data.tokenizer.summed_parts(np.ones(data.tokenizer.base_vocab_size, dtype=np.int64))
     report = likelihood_report(pieces, nats, baselines, data.tokenizer.model_types, lengths, config.seed)
     grams = {"ngram_pieces": len(training)} if training else {}
@@ -312,7 +323,8 @@ def summary_lines(record: dict[str, Any]) -> list[str]:
     if likelihood["kind"] == "bound":
         seen = "segments read apart"
     elif likelihood["window_tokens"] is not None:
-        seen = f"a window of {likelihood['window_tokens']} tokens, advanced by {likelihood['stride_tokens']}"
+        unit = "tokens" if dropped else "notes"
+        seen = f"a window of {likelihood['window_tokens']} {unit}, advanced by {likelihood['stride_tokens']}"
     return [
         f"{record['corpus']}, {record['split']}: {len(likelihood['pieces'])} pieces, {notes:,} notes; "
         f"{record['model']}, {record['parameters']:,} {'parameters' if record['checkpoint'] else 'grams'}",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+Values = Sequence[float] | np.ndarray
 DRAWS = 1000
 _PERCENTILES = (2.5, 97.5)
 # How many numbers of a draw lie in memory at once.
@@ -38,22 +39,22 @@ class Interval:
         return f"{self.value:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
 
 
-def interval_of(numerators: Sequence[float], denominators: Sequence[float], seed: int = 0) -> Interval:
+def interval_of(numerators: Values, denominators: Values, seed: int = 0) -> Interval:
     """The sum of the pieces' numerators (N,) over that of their denominators (N,), such as nats and notes."""
     above, below = _columns(numerators, denominators)
     return _interval(_ratio(above.sum(), below.sum()), _ratios(above, below, seed), len(above))
 
 
-def interval_of_mean(values: Sequence[float], seed: int = 0) -> Interval:
+def interval_of_mean(values: Values, seed: int = 0) -> Interval:
     """The mean of one value a piece, (N,)."""
     return interval_of(values, np.ones(len(values)), seed)
 
 
 def interval_of_difference(
-    numerators: Sequence[float],
-    denominators: Sequence[float],
-    other_numerators: Sequence[float],
-    other_denominators: Sequence[float],
+    numerators: Values,
+    denominators: Values,
+    other_numerators: Values,
+    other_denominators: Values,
     seed: int = 0,
     *,
     share: float = 0.95,
@@ -67,13 +68,13 @@ def interval_of_difference(
     mine, theirs = _columns(numerators, denominators), _columns(other_numerators, other_denominators)
     if mine.shape != theirs.shape:
         raise ValueError(f"{mine.shape[1]} pieces cannot be paired with {theirs.shape[1]}")
-    first, second = _ratio(*mine.sum(1)), _ratio(*theirs.sum(1))
+    first, second = (_ratio(columns[0].sum(), columns[1].sum()) for columns in (mine, theirs))
     value = None if first is None or second is None else first - second
-    ratios = _ratios(*mine, seed, draws) - _ratios(*theirs, seed, draws)
+    ratios = _ratios(mine[0], mine[1], seed, draws) - _ratios(theirs[0], theirs[1], seed, draws)
     return _interval(value, ratios, mine.shape[1], (50 * (1 - share), 50 * (1 + share)))
 
 
-def _columns(numerators: Sequence[float], denominators: Sequence[float]) -> np.ndarray:
+def _columns(numerators: Values, denominators: Values) -> np.ndarray:
     """(2, N); raises ValueError for columns of two lengths."""
     if len(numerators) != len(denominators):
         raise ValueError(f"{len(numerators)} numerators have {len(denominators)} denominators")

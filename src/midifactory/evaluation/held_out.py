@@ -17,6 +17,7 @@ _TENTHS = 10
 _UNITS = ("note", "beat", "second", "token")
 # A label that all pieces share, or that nearly names them, tells groups apart no longer.
 _FEWEST_VALUES, _MOST_VALUES = 2, 30
+_VALUES_SHOWN = 8
 DIVERGENCE = "(latent)"  # the type under which a latent's divergence is listed
 
 
@@ -185,6 +186,9 @@ def report_lines(report: Mapping[str, Any], name: str) -> list[str]:
     lines.append(f"nats per note by tenths of the pieces: {shown}")
     for label, values in report["by_label"].items():
         lines.append(f"nats per note by {label}:")
-        for value, row in values.items():
+        most = sorted(values.items(), key=lambda item: -item[1]["pieces"])
+        for value, row in most[:_VALUES_SHOWN]:
             lines.append(f"  {value} ({row['pieces']} pieces): {Interval(**row['nats_per_note']).text()}")
+        if len(most) > _VALUES_SHOWN:
+            lines.append(f"  and {len(most) - _VALUES_SHOWN} more in evaluation.json")
     return lines

@@ -163,12 +163,7 @@ def _batches(windows: Sequence[_Window], told: Sequence[bool], in_parts: bool) -
 
 def _rows_nats(model: CausalModel, rows: Sequence[np.ndarray], conditions: Any, in_parts: bool) -> list[np.ndarray]:
     """Nats of row[1:] of each row (N,), the longest row first."""
-    device = next(model.parameters()).device
-    lengths = [len(row) - 1 for row in rows]
-    tokens = torch.zeros(len(rows), lengths[0] + 1, dtype=torch.int64)  # (B, T + 1), padded with PAD
-    for index, row in enumerate(rows):
-        tokens[index, : len(row)] = torch.from_numpy(np.asarray(row, dtype=np.int64))
-    tokens = tokens.to(device)
+    lengths, tokens = [len(row) - 1 for row in rows], _padded(model, rows)
     if not in_parts or lengths[0] <= _WHOLE:
         output = model(tokens[:, :-1], **_keywords(conditions))
         found = _nats(output.logits, tokens[:, 1:])
@@ -187,6 +182,14 @@ def _rows_nats(model: CausalModel, rows: Sequence[np.ndarray], conditions: Any, 
         for index, values in enumerate(found):
             parts[index].append(values[: lengths[index] - start])
     return [np.concatenate(values) for values in parts]
+
+
+def _padded(model: CausalModel, rows: Sequence[np.ndarray]) -> torch.Tensor:
+    """Rows (N,), the longest first, as (B, T + 1) on the model's device, padded with PAD."""
+    tokens = torch.zeros(len(rows), len(rows[0]), dtype=torch.int64)
+    for index, row in enumerate(rows):
+        tokens[index, : len(row)] = torch.from_numpy(np.asarray(row, dtype=np.int64))
+    return tokens.to(next(model.parameters()).device)
 
 
 def _nats(logits: torch.Tensor, targets: torch.Tensor) -> np.ndarray:
@@ -223,26 +226,6 @@ def model_likelihood(
     )
 
 
-def latent_likelihood(
-    model: CausalModel,
-    pieces: Iterable[tuple[str, Sequence[np.ndarray], int]],
-    conditions: Mapping[str, Any] | None = None,
-) -> Likelihood:
-    """An upper bound of the nats of a model with a latent (models/vae.py), each segment apart: no other is known to it.
-
-    pieces: (id, segments (N,), each with the token after it, notes of the source file); see `latent_nats`.
-    """
-    known = list(pieces)
-    with evaluating(model):
-        found = latent_nats(model, [(name, segments) for name, segments, _ in known], conditions)
-    return Likelihood(
-        tuple(
-            PieceLikelihood(name, float(nats.sum()) + divergence, len(nats), notes)
-            for (name, _, notes), (nats, divergence) in zip(known, found, strict=True)
-        )
-    )
-
-
 @torch.no_grad()
 def latent_nats(
     model: CausalModel,
@@ -252,22 +235,24 @@ def latent_nats(
 ) -> list[tuple[np.ndarray, float]]:
     """Of each piece the nats of every token given one draw of its segment's posterior, and the posteriors' divergence.
 
-    The latter is from the prior, in nats, summed over the segments; both together are a bound. pieces: (id, segments
-    (N,), each with the token after it). The other arguments are those of `token_nats`.
+    The latter is from the prior, in nats, summed over the segments; both together are an upper bound of the nats of a
+    model with a latent (models/vae.py), each segment apart: no other is known to it. pieces: (id, segments (N,), each
+    with the token after it). The other arguments are those of `token_nats`.
     """
     told = conditions or {}
     parts: list[list[np.ndarray]] = [[np.zeros(0)] * len(segments) for _, segments in pieces]
     divergences = [0.0] * len(pieces)
-    places = [(index, number) for index, (_, segments) in enumerate(pieces) for number in range(len(segments))]
+    places = [
+        (index, number)
+        for index, (_, segments) in enumerate(pieces)
+        for number, segment in enumerate(segments)
+        if len(segment) > 1
+    ]
     windows = [_Window(place, 0, 0, len(pieces[index][1][number]) - 1) for place, (index, number) in enumerate(places)]
     for batch in _batches(windows, [pieces[index][0] in told for index, _ in places], in_parts=False):
         where = [places[item.piece] for item in batch]
         given = [told[pieces[index][0]] for index, _ in where if pieces[index][0] in told]
-        tokens = torch.zeros(len(batch), batch[0].end + 1, dtype=torch.int64)
-        for row, (index, number) in enumerate(where):
-            segment = pieces[index][1][number]
-            tokens[row, : len(segment)] = torch.from_numpy(np.asarray(segment, dtype=np.int64))
-        tokens = tokens.to(next(model.parameters()).device)
+        tokens = _padded(model, [pieces[index][1][number] for index, number in where])
         inputs = tokens[:, :-1].clone()
         for row, item in enumerate(batch):
             inputs[row, item.end :] = 0  # the last label is not to be known to the posterior
