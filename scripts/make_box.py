@@ -1,6 +1,7 @@
 """Put a trained model into the box: what `checkpoint=box` names, and what commands take where there is no run yet.
 
     python train.py experiment=infill_chorales seed=0
+    python train.py experiment=infill_chorales_longer init_from=latest seed=0
     python scripts/make_box.py outputs/train/RUN [--dtype float16] [--to FOLDER]
 
 Writes an exported model (export/hub.py), the index of its training pieces, so that copies are reported at once, and
