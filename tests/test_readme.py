@@ -15,6 +15,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 
 from cli.conftest import VOICES, Outcome, write_choir, write_folder, write_midi
+from evaluation_records import piece_rows, record, write_record
 from midifactory.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +41,7 @@ SHORTER = {
 }
 # What a command leaves at least.
 KINDS = {
-    "attention": ".html", "obedience": ".png", "evaluate": ".json",
+    "attention": ".html", "obedience": ".png", "evaluate": ".html",
     "interpolate": ".mid", "vary": ".mid", "continue": ".mid", "orchestrate": ".mid",
     "train": ".ckpt", "generate": ".mid", "prepare": ".json", "analyze": ".png", "all": ".mid", "live": ".mid",
     "infill": ".mid", "add_track": ".mid", "harmonise": ".mid",
@@ -124,6 +125,8 @@ def desk(tmp_path_factory):
         write_midi(folder / f"{name}.mid", 55 + number, bars=2)
     write_choir(folder / "chorale.mid", bars=4)
     write_choir(folder / "melody.mid", bars=2, voices=VOICES[:1])
+    for number, name in enumerate(("small", "large")):
+        write_record(folder / "outputs" / "evaluate" / name, record(piece_rows(20, shift=[number / 10] * 20)))
     return folder
 
 

@@ -31,6 +31,7 @@ def assert_refused(done: Outcome, *parts: str) -> None:
 def test_a_checkpoint_is_measured_on_the_data_of_its_own_run(studio, in_studio):
     done = in_studio("evaluate", "samples=0")
     assert done.code == 0, done
+    assert done.out.rstrip().endswith("evaluation.html")
     record = newest(studio)
     (run,) = (studio / "outputs" / "train").iterdir()
     trained = json.loads((run / "result.json").read_text())

@@ -80,6 +80,11 @@ def test_any_folder_is_compared_without_a_checkpoint(tmp_path, here):
     assert found["metrics"]["pitch_range"]["value"] > 0
     assert found["metrics"]["copied_ngrams_share"]["value"] is not None, "of the corpus' training pieces"
     assert not (run / "samples").exists()
+    page = (run / "evaluation.html").read_text(encoding="utf-8")
+    assert done.out.rstrip().endswith(str((run / "evaluation.html").resolve()))
+    music = json.loads(page.split('id="music">')[1].split("</script>")[0])
+    assert [len(piece["notes"]) for piece in music] == [load_score(folder / name).note_num() for name in found["files"]]
+    assert "their pieces, 1=new on my_midis, test split" in page
     assert "left out: 1" in done.out
     assert with_own_data([f"samples={folder}", "data=folder"]) == [f"samples='{folder}'", "data=folder"]
 
