@@ -9,10 +9,11 @@ number of steps, and so the schedule's length, is what the CPU time allows; neit
 evaluation on the way, which would cost it time. `--peer tuned` gives it our batch and learning rate and a tenth of
 warm-up instead. Splitting and tokenising, ours and theirs, are not counted.
 
-Both read the same pieces of one split, and are measured as `midifactory evaluate` does, by the same sliding window
-over the same held-out pieces, with 95 % intervals over these; the difference is of the same pieces, one by one. CPU
-time is that of the process, over all its threads; ours holds its validations too. One contender after the other, or
-each in a process of its own with --only; a finished one is only read. Prints Markdown rows.
+Both read the same pieces of one split, and are measured as `midifactory evaluate` does: over the same held-out pieces,
+by a sliding window as long as the training showed each at once, with 95 % intervals over the pieces; the difference is
+of the same pieces, one by one. CPU time is that of the process, over all its threads; ours holds its validations too.
+One contender after the other, or each in a process of its own with --only; a finished one is only read. Prints Markdown
+rows.
 
     python benchmarks/equal_time.py pop909_cl --minutes 20 [--only ours|peer] [--peer tutorial|tuned] data.root=FOLDER
 """
@@ -159,7 +160,7 @@ def peer(data: MidiDataModule, like: DictConfig, parameters: int, kind: str, min
     clock = StopAfter(minutes * 60)
     result = training(model, steps, clock).train()
     about = {"parameters": model.num_parameters(), "steps": result.global_step, "cpu_minutes": clock.spent / 60}
-    return about | measured(Measured(model), data)
+    return about | measured(Measured(model), data, LENGTH)
 
 
 def ours(run: Path, config: DictConfig, data: MidiDataModule) -> dict[str, Any]:
@@ -168,15 +169,16 @@ def ours(run: Path, config: DictConfig, data: MidiDataModule) -> dict[str, Any]:
         train(config, data)
     result = json.loads((run / "result.json").read_text())
     about = {name: result[name] for name in ("parameters", "steps", "cpu_minutes")}
-    return about | measured(load_trained(result["checkpoint"]).model, data)
+    trained = load_trained(result["checkpoint"])
+    return about | measured(trained.model, data, trained.window)
 
 
-def measured(model: CausalModel, data: MidiDataModule) -> dict[str, Any]:
+def measured(model: CausalModel, data: MidiDataModule, window: int) -> dict[str, Any]:
     """Nats and notes of each held-out piece, by split."""
     found = {}
     for split, pieces in held_out_pieces(data).items():
         with evaluating(model):
-            nats = token_nats(model, [(piece, ids) for piece, ids, _ in pieces], LENGTH)
+            nats = token_nats(model, [(piece, ids) for piece, ids, _ in pieces], window)
         found[split] = {
             "nats": [float(each.sum()) for each in nats],
             "notes": [notes for _, _, notes in pieces],

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROWS = read_rows()
 HEAD = "# Mine, and why.\ncorpus: folder\nmodel: tiny\n"
 TRAIN = "train: [data=folder, experiment=smoke, data.limit=null, accelerator=cpu, estimate=false]\n"
-EVALUATE = "evaluate: [++samples=0]\n"  # to compose would take longer than all else
+EVALUATE = "evaluate: [samples=0]\n"  # to compose would take longer than all else
 FIGURES = {
     "nats_per_note": {"value": 2.0, "low": 1.5, "high": 2.5},
     **{"parameters": 9, "minutes": 1, "cpu_minutes": 0.5, "machine": "one"},
@@ -138,7 +138,7 @@ def test_a_row_is_trained_recorded_and_reproduced(tmp_path):
 
 def test_a_row_without_a_training_needs_no_checkpoint(tmp_path):
     write_folder(tmp_path / "my_midis")
-    text = HEAD + "train: null\nevaluate: [model=5-gram, data=folder, ++samples=0, 'data.fractions=[0.5,0.25,0.25]']\n"
+    text = HEAD + "train: null\nevaluate: [model=5-gram, data=folder, samples=0, 'data.fractions=[0.5,0.25,0.25]']\n"
     (tmp_path / "grams.yaml").write_text(text)
     done = run_command(tmp_path, "reproduce", "grams.yaml", "data.root=my_midis", "record=true")
     assert done.code == 0, done
