@@ -45,6 +45,8 @@ def run(config: DictConfig) -> None:
 
     if (type(config.port) is not int and not str(config.port).isdigit()) or not 0 <= int(config.port) < 1 << 16:
         raise UserError(f"port={config.port}: give a number from 0 (any that is free) to 65535")
+    if config.minutes is not None and (type(config.minutes) not in (int, float) or not config.minutes > 0):
+        raise UserError(f"minutes={config.minutes}: give a number above 0, or null to serve until Ctrl-C")
     token = read_token(config.token_file)
     check_host(str(config.host), token, bool(config.open_to_all))
     app = build_app(config, token)
@@ -61,7 +63,7 @@ def run(config: DictConfig) -> None:
         else:
             print("ending: what runs is finished first; once more Ctrl-C ends at once", flush=True)
 
-    run_server(Server(app, str(config.host), int(config.port), ready, signalled))
+    run_server(Server(app, str(config.host), int(config.port), ready, signalled, config.minutes))
     print("ended")
 
 

@@ -120,7 +120,7 @@ def settings_of(asked: GenerateRequest | ContinueRequest, style: dict[str, Any] 
     return settings
 
 
-def generating(served: Served, asked: GenerateRequest, styles: Styles, prompt: Score | None) -> Task:
+def generating(served: Served, asked: GenerateRequest, styles: Styles, prompt: "Score | None") -> Task:
     """What `midifactory generate` does. To be called at the model's desk. Raises UserError and Problem."""
     if prompt is None and (asked.prompt_bars is not None or asked.prompt_notes is not None):
         raise UserError("prompt_bars and prompt_notes need a prompt; add prompt, a MIDI file in base64")

@@ -117,7 +117,7 @@ class FrontDesk:
     async def _read(self, data: bytes, name: str = "file") -> Score:
         return await asyncio.to_thread(self.reader.read, data, name)
 
-    async def _prompt(self, asked: GenerateRequest) -> Score | None:
+    async def _prompt(self, asked: GenerateRequest) -> "Score | None":
         return None if asked.prompt is None else await self._read(prompt_bytes(asked.prompt), "prompt")
 
     async def _within(self, request: Request, work: Awaitable[T]) -> T:

@@ -1,6 +1,7 @@
 """Files that strangers send, read in a process of its own with limits: none can end or starve this one."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -32,21 +33,23 @@ class _Analysed:
 
 
 class Reader:
-    """Reads MIDI files in `workers` processes that stay."""
+    """Reads MIDI files in `workers` processes that stay; with 0 in this one, where no limit of time or memory holds."""
 
     def __init__(self, limits: Limits = LIMITS, workers: int = 1):
         self.limits = limits
-        self._worker = GuardedWorker(
-            partial(_read, limits=limits),
-            seconds=limits.seconds_per_file,
-            megabytes=limits.memory_megabytes,
-            initializer=warm_up,
-            workers=workers,
-        )
+        task = partial(_read, limits=limits)
+        self._worker: GuardedWorker | None = None
+        self._run: Callable[[tuple[str, bytes]], Any] = task
+        if workers:
+            seconds, megabytes = limits.seconds_per_file, limits.memory_megabytes
+            self._worker = GuardedWorker(
+                task, seconds=seconds, megabytes=megabytes, initializer=warm_up, workers=workers
+            )
+            self._run = self._worker.run
 
     def warm_up(self) -> None:
         """Start the process, so that the first file need not wait for it."""
-        self._worker.run((_READ, b""))
+        self._run((_READ, b""))
 
     def read(self, data: bytes, name: str = "file") -> Score:
         """The Score of a file's bytes. Raises Problem, with the reason, where it is none or beyond the limits."""
@@ -58,7 +61,7 @@ class Reader:
         return self._of(_ANALYSE, data, name).values
 
     def _of(self, what: str, data: bytes, name: str) -> Any:
-        found = self._worker.run((what, data))
+        found = self._run((what, data))
         if isinstance(found, Failure):
             raise Problem(422, f"{name}: it {found.reason}; send another MIDI file", None, found.kind, name=name)
         if isinstance(found, UnreadableMidi):
@@ -68,8 +71,9 @@ class Reader:
         return found
 
     def close(self) -> None:
-        """End the process."""
-        self._worker.close()
+        """End the processes."""
+        if self._worker is not None:
+            self._worker.close()
 
 
 def _read(item: tuple[str, bytes], limits: Limits) -> Any:

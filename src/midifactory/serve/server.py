@@ -35,21 +35,29 @@ class Server(uvicorn.Server):
     """A uvicorn server whose first signal lets all requests be answered, and whose second one does not wait."""
 
     def __init__(
-        self, app: Any, host: str, port: int, on_ready: Callable[[str], None], on_signal: Callable[[bool], None]
+        self,
+        app: Any,
+        host: str,
+        port: int,
+        on_ready: Callable[[str], None],
+        on_signal: Callable[[bool], None],
+        minutes: float | None = None,
     ):
-        """on_ready: told the URL. on_signal: told of each signal, whether it is the second one."""
+        """on_ready: told the URL. on_signal: told of each signal, whether it is the second one. minutes: how long."""
         super().__init__(
             uvicorn.Config(
                 app, host, port, log_level="warning", access_log=False, lifespan="on", server_header=False, ws="none"
             )
         )
-        self._on_ready, self._on_signal = on_ready, on_signal
+        self._on_ready, self._on_signal, self._minutes = on_ready, on_signal, minutes
 
     async def startup(self, sockets: Any = None) -> None:
         """Bind, and say where."""
         await super().startup(sockets)
         if self.started and self.servers:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
+            if self._minutes is not None:
+                asyncio.get_running_loop().call_later(self._minutes * 60, setattr, self, "should_exit", True)
             self._on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
