@@ -20,7 +20,7 @@ async def asking(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client for many requests at once, in this event loop."""
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server", timeout=60) as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server", timeout=600) as client,
     ):
         yield client
 

@@ -59,7 +59,7 @@ def make_app(trained: Trained) -> Callable[..., FastAPI]:
     """Makes an application: limits as keywords, and `options` and `models` beside them."""
 
     def make(options: dict[str, Any] | None = None, models: tuple[str, ...] = ("tiny",), **limits: Any) -> FastAPI:
-        given = Limits(**{"seconds": 60.0, **limits})
+        given = Limits(**{"seconds": 600.0, **limits})
         shelf = Shelf([(name, lambda: trained) for name in models], given)
         return create_app(shelf, STYLES, Options(given, **(options or {})), Reader(workers=0))
 

@@ -10,7 +10,7 @@ from symusic import Score
 from midifactory.music.score import parse_score
 from serve.clients import PROBLEM, asking, events, told
 
-EIGHT = {"bars": 2, "seed": 5}
+EIGHT = {"bars": 2, "seed": 5, "metre": "4/4"}
 
 
 def test_notes_as_json_are_those_of_the_file(client):

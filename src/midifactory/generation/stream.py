@@ -57,19 +57,7 @@ def whole_notes(row: Row, number: int) -> list[StreamedNote]:
         return []
     notes = [streamed(number, note, walk.ticks_per_quarter, walk.seconds_at) for note in walk.finished]
     walk.finished.clear()
-    if (end_bar := getattr(row.guide, "end_bar", None)) is not None:
-        # The last ones ring up to the end that was asked for, where the finished Score is cut.
-        end = (walk.bar_tick + (end_bar - walk.bar) * walk.bar_ticks) / walk.ticks_per_quarter
-        notes = [_ending(note, end) for note in notes]
     return notes
-
-
-def _ending(note: StreamedNote, end_beats: float) -> StreamedNote:
-    duration = end_beats - note.onset_beats
-    if not 0 < duration < note.duration_beats:
-        return note
-    share = duration / note.duration_beats
-    return replace(note, duration_beats=duration, duration_seconds=note.duration_seconds * share)
 
 
 def perform(

@@ -205,11 +205,14 @@ class GuardedWorker:
         self._count, self._seconds = workers, seconds
         self._lock = threading.Lock()
         self._pool: _Pool | None = None
+        self._closed = False
 
     def run(self, item: Any) -> Any:
         """What the task returns for `item`, or a Failure. Waits while other items are worked on."""
         for _ in range(_MOST_RESTARTS):
             with self._lock:
+                if self._closed:
+                    break
                 pool = self._pool = self._pool or _Pool(self._count, self._setup, self._seconds)
             try:
                 (result,) = pool._result(pool._schedule([item]))
@@ -225,9 +228,9 @@ class GuardedWorker:
         return Failure("killed", "ended the process that read it")
 
     def close(self) -> None:
-        """End the process."""
+        """End the process; nothing is read from then on."""
         with self._lock:
-            pool, self._pool = self._pool, None
+            pool, self._pool, self._closed = self._pool, None, True
         if pool is not None:
             pool._stop()
 

@@ -3,10 +3,11 @@
 import base64
 import binascii
 import difflib
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from symusic import Score
 
@@ -34,6 +35,7 @@ _ABSENT: dict[str, Any] = {
     "style": {"_target_": "midifactory.generation.styles.Free"},
 }
 _SEED_BITS = 32
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -113,11 +115,17 @@ def settings_of(asked: GenerateRequest | ContinueRequest, style: dict[str, Any] 
     settings = {**_ABSENT, **values, **_OF_THE_SERVER, "seed": seed_of(asked.seed)}
     if style is not None:
         settings["style"] = style
+    if settings["instruments"] is not None:  # a query has words alone
+        settings["instruments"] = [_program(name) for name in settings["instruments"]]
     if settings["bars"] is None and settings["seconds"] is None and settings["tokens"] is None:
         settings["bars"] = DEFAULT_BARS
     take_words(settings, values)
     check_numbers(settings)
     return settings
+
+
+def _program(name: str | int) -> str | int:
+    return int(name) if isinstance(name, str) and re.fullmatch(r"-?\d{1,3}", name.strip(), re.ASCII) else name
 
 
 def generating(served: Served, asked: GenerateRequest, styles: Styles, prompt: "Score | None") -> Task:
@@ -137,7 +145,16 @@ def generating(served: Served, asked: GenerateRequest, styles: Styles, prompt: "
             bars, notes = settings["prompt_bars"], settings["prompt_notes"]
             return _encoded(lambda: prompt_opening(prompt, tokenizer, bars, notes, wishes, lawful))
 
-    return _task(served, settings, begin, lambda pieces: [Result(p.score, p.prompt_end_tick) for p in pieces])
+    try:
+        return _task(served, settings, begin, lambda pieces: [Result(p.score, p.prompt_end_tick) for p in pieces])
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        if isinstance(asked.style, str) or not asked.style.model_extra:
+            raise
+        # A style's settings are whatever its class takes.
+        raise Problem(
+            422, f"style={asked.style.name}: it cannot use these settings ({error}); see GET /v1/styles",
+            *(asked.style.name, "the settings that GET /v1/styles lists", "see GET /v1/styles", "style"),
+        ) from error  # fmt: skip
 
 
 def continuing(served: Served, asked: ContinueRequest, score: Score) -> Task:
@@ -180,7 +197,7 @@ def infilling(served: Served, asked: InfillRequest, score: Score) -> Task:
         )
         return [Result(piece.score, 0, (piece.start_tick, piece.end_tick)) for piece in filled]
 
-    return Task(work(), seed, asked.num_samples, readings(score, programs), samples=asked.num_samples)
+    return Task(_begun(work()), seed, asked.num_samples, readings(score, programs), samples=asked.num_samples)
 
 
 def _task(
@@ -202,7 +219,18 @@ def _task(
 
     opening = opening_notes(trained, asked.opening, asked.wishes)
     samples = settings["num_samples"]
-    return Task(work(), settings["seed"], samples * settings["best_of"], said, opening, samples)
+    return Task(_begun(work()), settings["seed"], samples * settings["best_of"], said, opening, samples)
+
+
+def _begun(work: Work[T]) -> Work[T]:
+    """The same work, its first rows made: what cannot be done is known before an answer begins."""
+    first = next(work)
+
+    def rest() -> Work[T]:
+        yield first
+        return (yield from work)
+
+    return rest()
 
 
 def _encoded(make: Callable[[], Opening]) -> Opening:

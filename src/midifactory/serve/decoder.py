@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from midifactory.generation.engine import Engine, Guide, Row
-from midifactory.generation.stream import StreamedNote, whole_notes
+from midifactory.generation.stream import StreamedNote
+from midifactory.serve.ending import settled_notes
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ class Decoder:
         ended: list[tuple[Round, Exception | None]] = []
         for row in [*going, *finished]:
             round_, number, _ = self._places[id(row)]
-            if round_.on_notes is not None and (whole := whole_notes(row, number)):
+            if round_.on_notes is not None and (whole := settled_notes(row, number)):
                 notes.setdefault(round_, []).extend(whole)
         for row in finished:
             if (place := self._places.pop(id(row), None)) is None:

@@ -92,7 +92,12 @@ async def events_of(
         streamed[sample].append((note.program, note.pitch, round(note.onset_beats, 4)))
         return note_event(note, sample + 1)
 
-    with served.promise(task.samples):
+    try:
+        promise = served.promise(task.samples)
+    except Problem as problem:  # others came while this one was prepared
+        yield event("problem", problem.body)
+        return
+    with promise:
         work = asyncio.ensure_future(served.perform(task.work, progress, heard.put_nowait))
         work.add_done_callback(lambda _: heard.put_nowait(None))
         try:
