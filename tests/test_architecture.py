@@ -21,11 +21,12 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"music", "tokens"},
     "models": set(),
     "data": {"tokens", "music"},
-    "generation": {"tokens", "models", "music"},
+    "generation": {"tokens", "models", "music", "data"},
     "training": {"models", "data", "tokens", "music", "render"},
     "djai": {"training", "generation", "models", "data", "tokens", "music"},
     "export": {"training", "generation", "models", "data", "tokens", "music"},
-    "cli": {"music", "tokens", "render", "evaluation", "models", "data", "generation", "training", "export"},
+    "serve": {"music", "tokens", "render", "models", "data", "generation", "training"},
+    "cli": {"music", "tokens", "render", "evaluation", "models", "data", "generation", "training", "export", "serve"},
 }
 HEAVY = {"torch", "lightning", "pytorch_lightning", "hydra", "omegaconf"}
 FORBIDDEN = {"music": HEAVY, "render": HEAVY}

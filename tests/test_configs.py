@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from cli.conftest import run_command, write_folder
 from midifactory.cli.building import build_datamodule, build_tokenizer, plain
-from midifactory.cli.generate import build_style
 from midifactory.cli.train import build_trainer, check_device
 from midifactory.errors import UserError
+from midifactory.generation.asked import build_style
 from midifactory.generation.sampling import Sampling
 from midifactory.generation.styles import Style
 from midifactory.models.interface import SequenceModel
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     *("train", "generate", "prepare", "analyze", "all", "attention", "interpolate", "vary", "profile", "continue"),
     *("orchestrate", "live", "obedience", "infill", "add_track", "harmonise", "evaluate", "export"),
-    "compare",
+    *("compare", "serve"),
 )
 NOT_COMMANDS = {"composing", "filling"}
 GROUPS_OF_TRAIN = (

@@ -35,6 +35,7 @@ SHORTER = {
     "continue": ("bars=1", "audio=false", "piano_roll=false"),
     "orchestrate": ("audio=false", "piano_roll=false"),
     "live": ("minutes=0.05",),
+    "serve": ("minutes=0.02", "port=0"),
     "obedience": ("samples=2", "bars=1"),
     "evaluate": ("samples=2", "max_bars=1", "data.limit=12"),
     **dict.fromkeys(("infill", "add_track", "harmonise"), ("audio=false", "piano_roll=false")),
@@ -157,7 +158,7 @@ def test_a_command_of_the_readme_runs(desk, line, monkeypatch):
         return
     assert done.code == 0, done
     assert "Traceback" not in done.out + done.err
-    if not re.search(r" (--help|doctor|download|runs|styles|originality|reproduce|sweep outputs)\b", line):
+    if not re.search(r" (--help|doctor|download|runs|serve|styles|originality|reproduce|sweep outputs)\b", line):
         new = {path.suffix for path in set(desk.rglob("*")) - before}  # a checkpoint is a folder
         kind = next(word for word in (*KINDS, ".py") if word in line)
         made = KINDS.get(kind, ".json")

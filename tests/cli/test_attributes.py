@@ -10,9 +10,9 @@ import pytest
 
 from midifactory.cli import obedience
 from midifactory.cli.asking import asked_values, told_length, typed_values
-from midifactory.cli.attributes import take_words, tell_numbers
 from midifactory.data.conditions import ConditionCodec, Label, Number
 from midifactory.errors import UserError
+from midifactory.generation.told import take_words, tell_numbers
 from midifactory.music.attributes import UNITS, attributes_of
 from midifactory.music.score import load_score
 

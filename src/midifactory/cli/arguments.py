@@ -255,8 +255,3 @@ def _understood(command: str) -> str:
     if command in _TAKES_RUNS:
         kinds.append("evaluations (folders or evaluation.json)")
     return f"{command} understands " + ", ".join(kinds)
-
-
-def listed(text: object) -> list[str]:
-    """The words of a free text that is a list, in brackets or not: `Acoustic Bass, 3` and `[Acoustic Bass, 3]`."""
-    return [part.strip().strip("'\"") for part in str(text).strip().strip("[]").split(",")]

@@ -10,14 +10,15 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from midifactory.cli.attributes import tell_numbers
 from midifactory.cli.building import plain
-from midifactory.cli.generate import check_numbers, read_sampling, read_settings, token_pieces, training_pieces
+from midifactory.cli.generate import read_settings, token_pieces, training_pieces
 from midifactory.data.conditions import Label, Number, as_number
 from midifactory.errors import UserError
+from midifactory.generation.asked import check_numbers, read_sampling
 from midifactory.generation.guide import Length
 from midifactory.generation.pieces import Composition, compose, opening_of_style
 from midifactory.generation.styles import Free
+from midifactory.generation.told import tell_numbers
 from midifactory.generation.wishes import bind_range, parse_wishes
 from midifactory.models.interface import Conditions
 from midifactory.training.checkpoint import Trained

@@ -9,17 +9,16 @@ from omegaconf import DictConfig
 
 from midifactory.cli import hydra_app
 from midifactory.cli.generate import (
-    check_numbers,
     load_checkpoint,
     read_prompt,
     read_replay,
-    read_sampling,
     read_settings,
     token_pieces,
     training_pieces,
     write_piece,
 )
 from midifactory.errors import UserError
+from midifactory.generation.asked import check_numbers, read_sampling
 from midifactory.generation.guide import Length
 from midifactory.generation.joining import Place, joined_piece, opening_before
 from midifactory.generation.styles import Opening

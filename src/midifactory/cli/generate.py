@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -12,37 +11,37 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from midifactory import files
 from midifactory.cli import hydra_app
-from midifactory.cli.attributes import take_words, tell_numbers
 from midifactory.cli.building import default_device, plain
 from midifactory.cli.originality import find_originality, report_copies, require_originality
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
-from midifactory.data.conditions import LEVELS
 from midifactory.errors import UserError
-from midifactory.generation.copies import CopyGuard
+from midifactory.generation.asked import (
+    DEFAULT_BARS,
+    build_style,
+    check_numbers,
+    read_sampling,
+    what_is_asked,
+)
 from midifactory.generation.guide import Length
 from midifactory.generation.notes import compose_notes, opening_notes
-from midifactory.generation.pieces import Composition, check_best_by, compose, opening_of_style, prompt_opening
+from midifactory.generation.pieces import Composition, compose, prompt_opening
 from midifactory.generation.sampling import Sampling
-from midifactory.generation.styles import Free, Opening, Style
-from midifactory.generation.wishes import Wishes, bind_controls, bind_range, parse_wishes
-from midifactory.models.interface import Conditions
+from midifactory.generation.styles import Free, Opening
+from midifactory.generation.told import take_words, tell_numbers
+from midifactory.generation.wishes import Wishes
 from midifactory.models.quantise import quantise
 from midifactory.music.originality import Originality
 from midifactory.music.score import UnreadableMidi, bar_count, duration_seconds, load_score, save_score
 from midifactory.render.audio import save_wav
 from midifactory.render.pianoroll import save_pianoroll
-from midifactory.targets import load_class
-from midifactory.tokens.tokenizer import Tokenizer
 from midifactory.training.checkpoint import Trained, load_trained
 from midifactory.training.notes import TrainedNotes, holds_notes, load_trained_notes
 
-DEFAULT_BARS = 8
 # What a replay takes from the file; the rest of the settings says only what to render.
 _SETTINGS = (
     *("style", "chords", "key", "key_strength", "tempo_bpm", "metre", "pitch_range", "bars", "seconds", "tokens"),
@@ -60,13 +59,6 @@ _ADDED_SETTINGS: dict[str, Any] = {
 }
 
 _FILES = ("checkpoint", "prompt", "prompt_sha256", "checkpoint_sha256")
-# The least value of each; Sampling, Length and Engine know the limits of the others.
-_WHOLE_NUMBERS = {
-    **dict.fromkeys(("bars", "tokens", "prompt_bars", "prompt_notes", "num_samples", "polyphony", "best_of"), 1),
-    "at_once": 1,
-    **dict.fromkeys(("seed", "top_k"), 0),
-    "window": 2,
-}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -104,14 +96,6 @@ def training_pieces(trained: Trained, settings: dict[str, Any]) -> Originality |
     return find_originality(trained) if settings["max_copy_beats"] is None else require_originality(trained)
 
 
-def read_sampling(settings: dict[str, Any]) -> Sampling:
-    """How tokens are drawn."""
-    return Sampling(
-        settings["temperature"], settings["top_k"], settings["top_p"], settings["min_p"], settings["typical_p"],
-        settings["temperature_per_type"] or None,
-    )  # fmt: skip
-
-
 def load_checkpoint(settings: dict[str, Any], replay: str | None) -> Trained | TrainedNotes:
     """The model of the settings, which learn its hash. Raises UserError where a replay means another one."""
     load = load_trained_notes if holds_notes(settings["checkpoint"]) else load_trained
@@ -143,31 +127,20 @@ def token_pieces(
     originality: what it must not copy. begin: makes the opening, where a command has its own. progress: a bar for
     several calls, instead of one of its own.
     """
-    conditions = asked_conditions(trained, settings)
-    wishes = parse_wishes(
-        trained.profile, settings["key"], settings["tempo_bpm"], settings["metre"], settings["chords"]
-    )
-    wishes = bind_range(wishes, settings["pitch_range"], trained.tokenizer)
-    wishes = bind_controls(wishes, settings, trained.tokenizer)
-    lawful = settings["grammar"] and trained.tokenizer.has_grammar
-    if not lawful:
-        refuse_controls(settings, trained.tokenizer)
-    copies = None
-    if settings["max_copy_beats"] is not None and originality is not None:
-        copies = CopyGuard(originality, trained.tokenizer, settings["max_copy_beats"])
-    if begin is not None:
-        opening = begin(wishes)
-    elif settings["prompt"]:
-        bars, notes = settings["prompt_bars"], settings["prompt_notes"]
-        opening = prompt_opening(read_prompt(settings), trained.tokenizer, bars, notes, wishes, lawful)
-    else:
-        opening = opening_of_style(build_style(settings["style"]), wishes, trained.tokenizer, lawful)
+    if begin is None and settings["prompt"]:
+
+        def begin(wishes: Wishes) -> Opening:
+            bars, notes = settings["prompt_bars"], settings["prompt_notes"]
+            lawful = settings["grammar"] and trained.tokenizer.has_grammar
+            return prompt_opening(read_prompt(settings), trained.tokenizer, bars, notes, wishes, lawful)
+
+    asked = what_is_asked(trained, settings, originality, begin)
     heard = count(1)
     with nullcontext(progress) if progress is not None else tqdm(desc="compose", unit="token") as bar:
         return compose(
             trained,
-            opening,
-            wishes,
+            asked.opening,
+            asked.wishes,
             length,
             sampling,
             settings["num_samples"],
@@ -175,25 +148,15 @@ def token_pieces(
             settings["key_strength"],
             settings["window"],
             bar.update,
-            conditions,
+            asked.conditions,
             settings["guidance"],
-            lawful,
+            asked.lawful,
             settings["best_of"],
             settings["best_by"],
             settings["at_once"],
             lambda _: bar.set_postfix(notes=next(heard), refresh=False),
-            copies,
+            asked.copies,
         )
-
-
-def refuse_controls(settings: dict[str, Any], tokenizer: Tokenizer) -> None:
-    """Raise UserError for what nobody could keep where no grammar is followed."""
-    reason = tokenizer.without_grammar or "grammar=false"
-    for name in ("instruments", "polyphony", "density", "rhythm_grid", "harmony", "max_copy_beats"):
-        if settings[name] is not None:
-            raise UserError(f"{name}={settings[name]}: nothing keeps to it without a grammar ({reason}); leave it out")
-    if settings["repetition_penalty"] != 1:
-        raise UserError(f"repetition_penalty={settings['repetition_penalty']} counts notes, which needs a grammar")
 
 
 def note_pieces(
@@ -245,71 +208,6 @@ def read_settings(config: DictConfig) -> dict[str, Any]:
     elif settings["prompt_bars"] is not None or settings["prompt_notes"] is not None:
         raise UserError("prompt_bars and prompt_notes need a prompt; add prompt=FILE.mid")
     return settings
-
-
-def check_numbers(settings: dict[str, Any]) -> None:
-    """Raise UserError for a word or a fraction where a (whole) number is meant, and below the least one possible."""
-    for name, least in _WHOLE_NUMBERS.items():
-        value = settings[name]
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-            raise UserError(f"{name}={value}: give a whole number of at least {least}")
-    numbers = ("seconds", "temperature", "top_p", "min_p", "typical_p", "tempo_bpm", "key_strength", "guidance")
-    for name in (*numbers, "density", "rhythm_grid", "harmony_strength", "repetition_penalty", "max_copy_beats"):
-        value = settings[name]
-        if name == "tempo_bpm" and str(value) in LEVELS:  # a number once the model is known
-            continue
-        if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool)):
-            raise UserError(f"{name}={value}: give a number")
-    if settings["guidance"] is None or not 0 <= settings["guidance"] < math.inf:
-        raise UserError(f"guidance={settings['guidance']}: give 0 or more; 1 follows the conditions as trained")
-    check_best_by(settings["best_by"])
-    for name in ("grammar", "int8"):
-        if not isinstance(settings[name], bool):
-            raise UserError(f"{name}={settings[name]}: give true or false")
-    names = settings["instruments"]
-    if names is not None and not (
-        isinstance(names, list) and names and all(type(name) in (str, int) for name in names)
-    ):
-        raise UserError(f"instruments={names}: give names or programs, such as [piano,bass,drums]")
-    per_type = settings["temperature_per_type"]
-    if not isinstance(per_type, dict) or any(type(value) not in (int, float) for value in per_type.values()):
-        raise UserError(f"temperature_per_type={per_type}: name a type, such as temperature_per_type.Pitch=0.9")
-    pitches = settings["pitch_range"]
-    if pitches is not None and not (isinstance(pitches, list) and all(type(pitch) is int for pitch in pitches)):
-        raise UserError(f"pitch_range={pitches}: give the lowest and the highest MIDI pitch, such as [21,108]")
-
-
-def asked_conditions(trained: Trained, settings: dict[str, Any]) -> Conditions | None:
-    """What the model is told of each of the samples; None for one that takes nothing. Says what may be asked.
-
-    Raises UserError for conditions or values that the model does not know, and for guidance without any condition.
-    """
-    asked = settings["conditions"]
-    if not isinstance(asked, dict):
-        raise UserError(f"conditions={asked}: name the condition, such as conditions.tune_type=jigs")
-    asked = {name: value for name, value in asked.items() if value is not None}
-    if settings["guidance"] != 1 and not asked:
-        raise UserError(f"guidance={settings['guidance']} has nothing to follow; add conditions.NAME=VALUE")
-    if trained.conditions is None:
-        if asked:
-            raise UserError(
-                f"conditions.{min(asked)}: this model was trained without conditions; leave it out, or train one: "
-                f'python train.py "conditions=[{",".join(asked)}]"'
-            )
-        return None
-    if not set(asked) - {"bars"}:  # a length that is not typed is told, too
-        print("this model may be asked for:", *trained.conditions.describe(), sep="\n  ")
-    labels = torch.from_numpy(trained.conditions.encode_wish(asked))  # (C,)
-    return Conditions(labels.repeat(settings["num_samples"], 1))
-
-
-def build_style(config: dict[str, Any]) -> Style:
-    """The style of a conf/style file or of a replay. Raises UserError where it is none."""
-    kind: Any = load_class(config["_target_"], Style, "style")
-    try:
-        return kind(**{key: value for key, value in config.items() if key != "_target_"})
-    except TypeError as error:
-        raise UserError(f"style: {error}") from error
 
 
 def read_replay(

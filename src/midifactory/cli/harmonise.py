@@ -8,9 +8,10 @@ from omegaconf import DictConfig
 from symusic import Score
 
 from midifactory.cli import hydra_app
-from midifactory.cli.filling import bars_of, fill_file, program_of
+from midifactory.cli.filling import fill_file
 from midifactory.errors import UserError
 from midifactory.generation.infill import Infiller, Region, read_as
+from midifactory.generation.region import bars_of, program_of
 from midifactory.music.instruments import DRUMS
 
 _MOST_VOICES = 6

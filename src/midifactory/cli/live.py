@@ -16,18 +16,11 @@ from omegaconf import DictConfig
 from midifactory.cli import hydra_app
 from midifactory.cli.building import plain
 from midifactory.cli.desk import Desk
-from midifactory.cli.generate import (
-    asked_conditions,
-    build_style,
-    check_numbers,
-    load_checkpoint,
-    read_prompt,
-    read_sampling,
-    read_settings,
-)
+from midifactory.cli.generate import load_checkpoint, read_prompt, read_settings
 from midifactory.cli.knobs import Knobs, check_controls
 from midifactory.cli.ports import describe_ports, open_input, open_output
 from midifactory.errors import UserError
+from midifactory.generation.asked import asked_conditions, build_style, check_numbers, read_sampling
 from midifactory.generation.endless import Endless, Manner
 from midifactory.generation.listening import Listener, Phrase, phrase_score
 from midifactory.generation.live import Clock, Live, SystemClock

@@ -14,6 +14,7 @@ COMMANDS = {
     "generate": ("generate", "compose new music with a trained model"),
     "styles": ("styles", "list the styles of generate, a line each"),
     "live": ("live", "play without an end, to a MIDI port or a file; answer a player"),
+    "serve": ("serve", "answer requests over HTTP: compose, continue, fill in, stream notes"),
     "infill": ("infill", "fill some bars or tracks of a MIDI file anew"),
     "add_track": ("add_track", "add an instrument to a MIDI file"),
     "harmonise": ("harmonise", "add the other voices to a melody given as MIDI"),

@@ -1,14 +1,15 @@
 """`midifactory originality`: how much of any MIDI file stands in what a model was trained on."""
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from symusic import Score
 
 from midifactory.cli.hydra_app import report
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
+from midifactory.data.originality import Checkpoint, require_originality
 from midifactory.errors import UserError
-from midifactory.music.originality import Originality, OriginalityIndex
+from midifactory.music.originality import Originality
 from midifactory.music.score import UnreadableMidi, cut, load_score
 from midifactory.training.checkpoint import load_trained
 
@@ -16,11 +17,6 @@ USAGE = """usage: midifactory originality FILE.mid ... [checkpoint=FILE]
 
 Compares MIDI files, as the model's tokens can tell them, with the pieces that it was trained on.
 checkpoint: the newest run's best where it is left out."""
-
-
-class _Checkpoint(Protocol):
-    path: Path
-    originality: tuple[str, ...]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,16 +50,7 @@ def _compare(words: list[str]) -> None:
         print(f"{path}\n  {originality.of(heard).line()}")
 
 
-def require_originality(trained: _Checkpoint) -> Originality:
-    """What `trained` was trained on, to be compared with. Raises UserError where its index is not to be found."""
-    if not trained.originality:
-        raise UserError(
-            f"checkpoint={trained.path} names no index of its training pieces; train with data.originality=true"
-        )
-    return Originality([_open(trained.path, recorded) for recorded in trained.originality])
-
-
-def find_originality(trained: _Checkpoint) -> Originality | None:
+def find_originality(trained: Checkpoint) -> Originality | None:
     """The same, or None, and a line that says why."""
     try:
         return require_originality(trained)
@@ -81,19 +68,3 @@ def report_copies(
     found = originality.of(score if end_tick is None else cut(score, end_tick), begin_tick)
     print(f"  {found.line()}")
     return found.to_dict()
-
-
-def _open(checkpoint: Path, recorded: str) -> OriginalityIndex:
-    """The index at a recorded path: in the checkpoint, from here, or from any folder above it, where it is relative."""
-    reason = "it is not there"
-    for above in (checkpoint, Path(), *checkpoint.resolve().parents):
-        folder = above / recorded
-        if folder.is_dir():
-            try:
-                return OriginalityIndex(folder)
-            except (OSError, ValueError, KeyError) as error:
-                reason = str(error)
-    raise UserError(
-        f"checkpoint={checkpoint}: the index of its training pieces, {recorded}, cannot be read ({reason}); run "
-        "midifactory prepare here with the data of its training"
-    )

@@ -10,12 +10,12 @@ from tqdm import tqdm
 
 from midifactory.cli.building import default_device, plain
 from midifactory.cli.continuing import check_bar, plain_tokens
-from midifactory.cli.filling import tracks_of
 from midifactory.cli.generate import read_prompt
 from midifactory.cli.latent_pieces import check_plain_number, read_sampling, write_record, write_score
 from midifactory.cli.originality import find_originality, report_copies
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
 from midifactory.errors import UserError
+from midifactory.generation.region import tracks_of
 from midifactory.generation.varying import KEEPS, refuse_unless_told_in_order, vary
 from midifactory.generation.wishes import bind_range, parse_wishes
 from midifactory.music.joining import bar_lines, line_of_bar

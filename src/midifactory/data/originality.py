@@ -3,12 +3,14 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from filelock import FileLock
 from symusic import Score
 from tqdm import tqdm
 
-from midifactory.music.originality import FORMAT, build_index
+from midifactory.errors import UserError
+from midifactory.music.originality import FORMAT, Originality, OriginalityIndex, build_index
 from midifactory.tokens.store import TokenStore
 
 
@@ -34,3 +36,35 @@ def index_training(store: TokenStore, training: Sequence[str], progress: bool = 
 def _decoded(store: TokenStore, training: Sequence[str], progress: bool) -> Iterator[tuple[str, Score]]:
     for piece in tqdm(training, desc="index", unit="piece", disable=not progress):
         yield piece, store.tokenizer.decode(store.ids(piece))
+
+
+class Checkpoint(Protocol):
+    """What is to be known of training.checkpoint.Trained."""
+
+    path: Path
+    originality: tuple[str, ...]
+
+
+def require_originality(trained: Checkpoint) -> Originality:
+    """What `trained` was trained on, to be compared with. Raises UserError where its index is not to be found."""
+    if not trained.originality:
+        raise UserError(
+            f"checkpoint={trained.path} names no index of its training pieces; train with data.originality=true"
+        )
+    return Originality([_open(trained.path, recorded) for recorded in trained.originality])
+
+
+def _open(checkpoint: Path, recorded: str) -> OriginalityIndex:
+    """The index at a recorded path: in the checkpoint, from here, or from any folder above it, where it is relative."""
+    reason = "it is not there"
+    for above in (checkpoint, Path(), *checkpoint.resolve().parents):
+        folder = above / recorded
+        if folder.is_dir():
+            try:
+                return OriginalityIndex(folder)
+            except (OSError, ValueError, KeyError) as error:
+                reason = str(error)
+    raise UserError(
+        f"checkpoint={checkpoint}: the index of its training pieces, {recorded}, cannot be read ({reason}); run "
+        "midifactory prepare here with the data of its training"
+    )

@@ -90,7 +90,7 @@ class MusicGuide:
         walk.end_bar = self.end_bar
         walk.keeps_bar_lines = downbeats is not None
         self.seconds = length.seconds
-        self._end_seconds = seconds_before + length.seconds if length.seconds is not None else None
+        self.end_seconds = seconds_before + length.seconds if length.seconds is not None else None
         self._tokens_left, self._or_end = length.tokens, length.or_end
         if not opening:
             self._greet()
@@ -108,8 +108,8 @@ class MusicGuide:
         """The lawful ids, less those by which the music would fall short of the bars asked."""
         if self._queue:
             return None
-        if self._end_seconds is not None:
-            self.walk.end_tick = self.walk.tick_at(self._end_seconds)
+        if self.end_seconds is not None:
+            self.walk.end_tick = self.walk.tick_at(self.end_seconds)
         allowed = self.walk.allowed()
         return allowed if self._copies is None else self._copies.allowed(self.walk, allowed)
 
@@ -157,12 +157,12 @@ class MusicGuide:
         if self._tokens_left is not None and not self._queue:
             self._tokens_left -= 1
             return self._tokens_left < 0
-        if self.end_bar is None and self._end_seconds is None:
+        if self.end_bar is None and self.end_seconds is None:
             return False
         bar, tick = self.walk.after(token)
         if self.end_bar is not None and bar >= self.end_bar:
             return True
-        return self._end_seconds is not None and self.walk.seconds_at(tick) >= self._end_seconds
+        return self.end_seconds is not None and self.walk.seconds_at(tick) >= self.end_seconds
 
 
 class FreeGuide:

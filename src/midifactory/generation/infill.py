@@ -31,13 +31,14 @@ from midifactory.errors import UserError
 from midifactory.generation.engine import Engine, Row
 from midifactory.generation.fill_guide import Busy, FillGuide, FillTables, Sounding
 from midifactory.generation.sampling import Sampling
+from midifactory.generation.stream import Work, perform
 from midifactory.models.interface import SequenceModel
 from midifactory.models.vae import VAE
 from midifactory.music.joining import bar_lines
 from midifactory.music.score import note_arrays
 from midifactory.music.splice import splice, without
 from midifactory.tokens.bounds import Bounds, Controls
-from midifactory.tokens.grammar import DRUMS, Grammar
+from midifactory.tokens.grammar import DRUMS, grammar_of
 from midifactory.tokens.infill import Event, Passage, Rearranger, Split, around
 from midifactory.tokens.tokenizer import Tokenizer
 from midifactory.tokens.walk import Walk
@@ -168,7 +169,7 @@ class Infiller:
             raise UserError(f"checkpoint={source}: a model with a latent does not infill; {HOW_TO_TRAIN}")
         self.trained, self.tokenizer = trained, trained.tokenizer
         self.rows = Rearranger(trained.tokenizer)
-        self.grammar = Grammar(trained.tokenizer)
+        self.grammar = grammar_of(trained.tokenizer)
         self.tables = FillTables(self.grammar, self.rows.fill_end)
         self.programs = known_programs(trained.profile)
         self.engine = Engine(trained.model, trained.window, frozenset(trained.tokenizer.starting_with("Bar").tolist()))
@@ -185,7 +186,22 @@ class Infiller:
         program_ranges: Mapping[int, tuple[int, int]] | None = None,
         on_step: Callable[[int], None] | None = None,
     ) -> list[Filled]:
-        """`samples` Scores with the region filled anew, each from its own random stream of `seed`.
+        """`samples` Scores with the region filled anew, each from its own random stream of `seed`: see `rounds`."""
+        work = self.rounds(score, region, sampling, samples, seed, programs, pitch_range, program_ranges)
+        return perform(work, self.engine, on_step)
+
+    def rounds(
+        self,
+        score: Score,
+        region: Region,
+        sampling: Sampling,
+        samples: int = 1,
+        seed: int = 0,
+        programs: Sequence[int] | None = None,
+        pitch_range: tuple[int, int] | None = None,
+        program_ranges: Mapping[int, tuple[int, int]] | None = None,
+    ) -> Work[list[Filled]]:
+        """The work of filling, its rounds to be decoded by any engine.
 
         programs: as which the model reads each track (see `read_as`). pitch_range, program_ranges: as in
         bounds.Controls. Raises UserError where the region lies outside, nothing is around it, or its bars are none that
@@ -202,12 +218,13 @@ class Infiller:
         number = 0
         while waiting := [sample for sample in found if sample.done < region.end]:
             rounds = [task.round(sample) for sample in waiting]
-            rows = []
+            rows = {}
             for sample, (prompt, bars, closes) in zip(waiting, rounds, strict=True):
                 guide = task.guide(sample, bars, closes, Walk(self.grammar, bounds))
-                rows.append(Row(prompt, guide, sampling, (seed, found.index(sample), number)))
-            self.engine.run(rows, on_step)
-            for sample, (_, bars, _), row in zip(waiting, rounds, rows, strict=True):
+                place = found.index(sample)
+                rows[place] = Row(prompt, guide, sampling, (seed, place, number))
+            yield rows
+            for sample, (_, bars, _), row in zip(waiting, rounds, rows.values(), strict=True):
                 assert isinstance(row.guide, FillGuide)
                 task.take(sample, bars, row.new, row.guide)
             number += 1

@@ -4,7 +4,7 @@ Legend: S segments of a piece, B rows, Z latent size, T tokens.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -16,7 +16,7 @@ from midifactory.errors import UserError
 from midifactory.generation.engine import Engine, Row
 from midifactory.generation.guide import MusicGuide
 from midifactory.generation.sampling import Sampling
-from midifactory.generation.stream import StreamedNote, stream
+from midifactory.generation.stream import Work, perform
 from midifactory.models.interface import SequenceModel
 from midifactory.models.vae import VAE
 from midifactory.tokens.grammar import RESTS
@@ -121,21 +121,33 @@ def run_segments(
     sampling: Sampling,
     seed: int = 0,
     on_step: Callable[[int], None] | None = None,
+) -> list[tuple[list[int], float]]:
+    """The rounds of `segment_rounds`, decoded with an engine."""
+    work = segment_rounds(engine.window, guides, prompt, bars_before, segments, sampling, seed)
+    return perform(work, engine, on_step)
+
+
+def segment_rounds(
+    window: int | None,
+    guides: Sequence[MusicGuide],
+    prompt: Sequence[int],
+    bars_before: int,
+    segments: Iterable[tuple[Tensor, Sequence[int]]],
+    sampling: Sampling,
+    seed: int = 0,
     labels: Tensor | None = None,
     guidance: float = 1.0,
     temperatures: Tensor | None = None,
-    at_once: int | None = None,
     attempts: int = 1,
-    on_note: Callable[[StreamedNote], None] | None = None,
-) -> list[tuple[list[int], float]]:
+) -> Work[list[tuple[list[int], float]]]:
     """Ids and nats of one row per guide, without the prompt: a latent after the other, each decoded into its bars.
 
     segments: latents (B, Z) and how many bars are made of them, 0 for none. Each of the B samples, and of the labels
     (B, C), is for `attempts` guides, which stand side by side; with more than one, rows are scored. The model reads
     the segment alone, as in training: the first one after the `prompt`'s last bar (the whole of it where it opens
     none), each later one after a Bar token. The guides go through the whole row, so bars, ringing notes and the length
-    asked for are its own. `bars_before`: those of the prompt that are closed. on_note: told each note as soon as it is
-    whole. at_once: as in Engine.steps. Ends with the segments, or when every guide is done.
+    asked for are its own. `bars_before`: those of the prompt that are closed. window: the engine's. Ends with the
+    segments, or when every guide is done.
     """
     bar_id = guides[0].walk.bar_id
     assert bar_id is not None
@@ -145,7 +157,7 @@ def run_segments(
     for number, (latent, bars) in enumerate(segments):
         opens_bar = number > 0 or guides[0].forced() == bar_id
         rows: dict[int, Row] = {}
-        start = [bar_id] if opens_bar else _last_bar(prompt, bar_id, engine.window)
+        start = [bar_id] if opens_bar else _last_bar(prompt, bar_id, window)
         # Another stream for each segment, or all would be drawn alike.
         part_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         for row, guide in enumerate(guides):
@@ -163,10 +175,7 @@ def run_segments(
             rows[row] = Row(start, part, sampling, own, told, latent[sample], guidance, temperatures, attempts > 1)
         if all(done):
             break
-        numbers = list(rows)
-        for note in stream(engine, list(rows.values()), at_once, on_step):
-            if on_note:
-                on_note(replace(note, row=numbers[note.row]))
+        yield rows
         for row, decoded in rows.items():
             said[row] += decoded.new
             nats[row] += decoded.nats

@@ -17,11 +17,11 @@ from midifactory.errors import UserError
 from midifactory.generation.copies import CopyGuard
 from midifactory.generation.engine import Engine, Row
 from midifactory.generation.guide import FreeGuide, Length, MusicGuide
-from midifactory.generation.latent import prior_draws, run_segments, takes_segments
+from midifactory.generation.latent import prior_draws, run_segments, segment_rounds, takes_segments
 from midifactory.generation.presence import wish_of_row
 from midifactory.generation.sampling import Sampling
 from midifactory.generation.steering import Steering, scale_bias
-from midifactory.generation.stream import StreamedNote, stream
+from midifactory.generation.stream import StreamedNote, Work, perform, streamed
 from midifactory.generation.styles import Free, Opening, Style, bar_head
 from midifactory.generation.wishes import Wishes
 from midifactory.models.interface import Conditions, SequenceModel
@@ -176,21 +176,46 @@ def compose(
     copying; it stays as it is, and needs a grammar. Raises UserError where the prompt does not fit into the model's
     window, and for rows that memory does not hold.
     """
+    work = composing(
+        *(trained, opening, wishes, length, sampling, samples, seed, key_strength, window, conditions, guidance),
+        *(grammar, best_of, best_by, copies),
+    )
+    engine, rows = engine_of(trained, window), max(0, samples * best_of)
+    engine.refuse_too_many(min(at_once or rows, rows))
+    return perform(work, engine, on_step, at_once, on_note)
+
+
+def composing(
+    trained: TrainedModel,
+    opening: Opening,
+    wishes: Wishes,
+    length: Length,
+    sampling: Sampling,
+    samples: int = 1,
+    seed: int = 0,
+    key_strength: float = 3.0,
+    window: int | None = None,
+    conditions: Conditions | None = None,
+    guidance: float = 1.0,
+    grammar: bool = True,
+    best_of: int = 1,
+    best_by: str = LIKELIHOOD,
+    copies: CopyGuard | None = None,
+) -> Work[list[Composition]]:
+    """The work of `compose`, whose arguments these are, for any engine of that window."""
     tokenizer = trained.tokenizer
-    engine_window = window or trained.window
-    limit = min(engine_window, trained.model.context or engine_window)
+    engine_window = engine_of(trained, window).window
     part_bars = _bars_of_a_latent(trained)
-    if trained.model.context is not None and len(opening.prompt) >= limit and part_bars is None:
+    full = trained.model.context is not None and len(opening.prompt) >= (engine_window or 0)
+    if full and part_bars is None:
         raise UserError(
-            f"the prompt has {len(opening.prompt)} tokens, the model's window holds {limit}; "
+            f"the prompt has {len(opening.prompt)} tokens, the model's window holds {engine_window}; "
             "take fewer prompt_bars or prompt_notes"
         )
     if samples < 1:
         raise UserError(f"num_samples={samples}: it must be at least 1")
     hear = partial(_hear, tokenizer, wishes)
     guides = _guides(tokenizer, opening, wishes, length, samples * best_of, key_strength, hear, grammar, copies)
-    engine = _engine(trained, engine_window)
-    engine.refuse_too_many(min(at_once or len(guides), len(guides)))
     labels = conditions.labels if conditions is not None else None
     factors = temperatures(tokenizer, sampling)
     draws = prior_draws(trained.model, samples, seed) if isinstance(trained.model, VAE) else None
@@ -199,9 +224,8 @@ def compose(
     if draws is not None and part_bars is not None:
         parts = ((latent, [part_bars] * samples) for latent in draws)
         whole, before = cast(Sequence[MusicGuide], guides), opening.bars_before
-        said = run_segments(
-            *(engine, whole, opening.prompt, before, parts, sampling, seed, on_step, labels, guidance, factors),
-            *(at_once, best_of, on_note),
+        said = yield from segment_rounds(
+            *(engine_window, whole, opening.prompt, before, parts, sampling, seed, labels, guidance, factors, best_of)
         )
     else:
         latents = next(draws) if draws is not None else None
@@ -212,12 +236,7 @@ def compose(
             latent = latents[sample] if latents is not None else None
             own = (seed, sample, attempt) if attempt else (seed, sample)
             rows.append(Row(opening.prompt, guide, sampling, own, told, latent, guidance, factors, best_of > 1))
-        if all(isinstance(guide, MusicGuide) for guide in guides):
-            for note in stream(engine, rows, at_once, on_step):
-                if on_note:
-                    on_note(note)
-        else:
-            engine.run(rows, on_step, at_once)
+        yield dict(enumerate(rows))
         said = [(row.new, row.nats) for row in rows]
     pieces = []
     for (ids, _), guide in zip(said, guides, strict=True):
@@ -229,6 +248,21 @@ def compose(
     return [
         pieces[max(range(first, first + best_of), key=worth.__getitem__)] for first in range(0, len(pieces), best_of)
     ]
+
+
+def opening_notes(trained: TrainedModel, opening: Opening, wishes: Wishes) -> list[StreamedNote]:
+    """The whole notes of an opening's prompt, as a stream tells notes: those of a style, or of a prompt file."""
+    if len(opening.prompt) < 2 or not trained.tokenizer.has_grammar:
+        return []
+    walk = walk_maker(trained.tokenizer, Controls())()
+    for token in opening.prompt:
+        walk.step(token)
+    quarter, score = walk.ticks_per_quarter, _hear(trained.tokenizer, wishes, opening.prompt)
+
+    def seconds(tick: int) -> float:
+        return float(seconds_at(score, np.array(tick * _OUTPUT_TICKS / quarter)))
+
+    return [streamed(0, note, quarter, seconds) for note in walk.finished]
 
 
 def _worth(piece: Composition, nats: float, best_by: str) -> float:
@@ -355,7 +389,7 @@ def compose_latents(
     guides = [MusicGuide(start(), Length(bars=sum(row))) for row in bars]
     together = torch.nn.utils.rnn.pad_sequence(list(latents))  # (S, B, Z)
     counts = zip_longest(*bars, fillvalue=0)
-    engine = _engine(trained, trained.window)
+    engine = engine_of(trained)
     rows = run_segments(engine, guides, prompt, 0, zip(together, counts, strict=True), sampling, seed, on_step)
     hear = partial(_hear, trained.tokenizer, Wishes({}))
     ids = [[*prompt, *row] for row, _ in rows]
@@ -368,9 +402,10 @@ def _bars_of_a_latent(trained: TrainedModel) -> int | None:
     return max(1, round(trained.segment["length"])) if by_bars else None
 
 
-def _engine(trained: TrainedModel, window: int) -> Engine:
+def engine_of(trained: TrainedModel, window: int | None = None) -> Engine:
+    """An engine for a model's music. window: how many tokens it attends to, None for what it was trained on."""
     bar_ids = frozenset(trained.tokenizer.starting_with("Bar").tolist())
-    return Engine(trained.model, window, bar_ids)
+    return Engine(trained.model, window or trained.window, bar_ids)
 
 
 def _hear(tokenizer: Tokenizer, wishes: Wishes, ids: Sequence[int]) -> Score:

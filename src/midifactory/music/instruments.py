@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Sequence
 
 import pretty_midi
+from symusic import Track
 
 from midifactory.errors import UserError
 
@@ -38,3 +39,17 @@ def _parse_instrument(name: str | int, preferred: Sequence[int]) -> int:
             f"instruments: {name!r} is no General MIDI name (nearest: {near}); or give its program, 0 to 127"
         )
     return next((program for program in preferred if program in fitting), fitting[0])
+
+
+def listed(text: object) -> list[str]:
+    """The words of a free text that is a list, in brackets or not: `Acoustic Bass, 3` and `[Acoustic Bass, 3]`."""
+    return [part.strip().strip("'\"") for part in str(text).strip().strip("[]").split(",")]
+
+
+def track_label(track: Track) -> str:
+    """The track's name, else the General MIDI name of its program, in at most 32 printable characters."""
+    name = "".join(letter if letter.isprintable() else " " for letter in track.name)
+    name = " ".join(name.split())
+    if not name:
+        name = "Drums" if track.is_drum else pretty_midi.program_to_instrument_name(min(127, max(0, track.program)))
+    return name if len(name) <= 32 else name[:31] + "…"

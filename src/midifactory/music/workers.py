@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -183,6 +184,55 @@ class _Pool:
         if isinstance(error, ProcessExpired):
             return Failure("killed", f"ended the process that read it (exit status {error.exitcode})")
         return _describe(error)
+
+
+class GuardedWorker:
+    """A worker process that stays: for single items that come at any time, from any thread, under the same limits.
+
+    task, initializer, seconds and megabytes are as for `run_guarded`; the process starts with the first item.
+    """
+
+    def __init__(
+        self,
+        task: Callable[[Any], Any],
+        *,
+        seconds: float,
+        megabytes: float | None,
+        initializer: Callable[..., object] | None = None,
+        workers: int = 1,
+    ):
+        self._setup = (task, seconds, megabytes, initializer, ())
+        self._count, self._seconds = workers, seconds
+        self._lock = threading.Lock()
+        self._pool: _Pool | None = None
+        self._closed = False
+
+    def run(self, item: Any) -> Any:
+        """What the task returns for `item`, or a Failure. Waits while other items are worked on."""
+        for _ in range(_MOST_RESTARTS):
+            with self._lock:
+                if self._closed:
+                    break
+                pool = self._pool = self._pool or _Pool(self._count, self._setup, self._seconds)
+            try:
+                (result,) = pool._result(pool._schedule([item]))
+            except BrokenProcessPool:
+                with self._lock:
+                    if self._pool is pool:
+                        pool._stop()
+                        self._pool = None
+                continue
+            except Exception as error:
+                return pool._failure(error)
+            return result
+        return Failure("killed", "ended the process that read it")
+
+    def close(self) -> None:
+        """End the process; nothing is read from then on."""
+        with self._lock:
+            pool, self._pool, self._closed = self._pool, None, True
+        if pool is not None:
+            pool._stop()
 
 
 _task: Callable[[Any], Any]  # one per worker process, set by the pool's initialiser

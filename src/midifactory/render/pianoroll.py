@@ -13,10 +13,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.transforms import blended_transform_factory
-from symusic import Score, Track
+from symusic import Score
 
 from midifactory import files
 from midifactory.errors import UserError
+from midifactory.music.instruments import track_label
 from midifactory.music.score import bar_starts, note_arrays, seconds_at, ticks_per_bar
 
 # Okabe and Ito's colours, told apart by colour-blind eyes; their yellow is left out as it fades on white.
@@ -132,17 +133,6 @@ def save_pianorolls(
     _draw_words(figure, scores[0], None, width, height)
     with files.replacing(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
-
-
-def track_label(track: Track) -> str:
-    """The track's name, else the General MIDI name of its program, in at most 32 printable characters."""
-    import pretty_midi
-
-    name = "".join(letter if letter.isprintable() else " " for letter in track.name)
-    name = " ".join(name.split())
-    if not name:
-        name = "Drums" if track.is_drum else pretty_midi.program_to_instrument_name(min(127, max(0, track.program)))
-    return name if len(name) <= 32 else name[:31] + "…"
 
 
 def _bars(score: Score) -> tuple[np.ndarray, int]:

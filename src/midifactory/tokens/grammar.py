@@ -365,3 +365,11 @@ def _per_tok(kinds: Iterable[str]) -> dict[str, set[str]]:
     for name in PITCH_TYPES:
         follow[name + timed] = {chain[0]} if chain else onward
     return {name: set(following) & kinds for name, following in follow.items()}
+
+
+def grammar_of(tokenizer: Tokenizer) -> Grammar:
+    """The grammar of a tokenizer, worked out once and kept with it: that takes a good part of a second."""
+    known = tokenizer.__dict__.get("_grammar")
+    if known is None or len(known.parts) != tokenizer.vocab_size:  # byte pairs were learnt since
+        known = tokenizer.__dict__["_grammar"] = Grammar(tokenizer)
+    return known

@@ -11,7 +11,7 @@ import numpy as np
 
 from midifactory.errors import UserError
 from midifactory.music.chorales import PROGRAMS, TEMPO_BPM, VELOCITY
-from midifactory.tokens.grammar import Grammar
+from midifactory.tokens.grammar import grammar_of
 from midifactory.tokens.grid import STEPS_PER_BEAT, VOICES, VoiceGrid
 from midifactory.tokens.tokenizer import Tokenizer
 from midifactory.tokens.walk import Bounds, Controls, Walk
@@ -163,6 +163,6 @@ def walk_maker(tokenizer: Tokenizer, controls: Controls) -> Callable[[], Walker]
         return GridWalk(tokenizer, controls).copy
     if tokenizer.without_grammar is not None:
         raise UserError(f"{tokenizer.without_grammar}: set grammar=false")
-    grammar = Grammar(tokenizer)
+    grammar = grammar_of(tokenizer)
     bounds = Bounds(grammar, controls)
     return lambda: Walk(grammar, bounds)

@@ -7,8 +7,8 @@ and need a model that was trained with the attribute. A word for tempo_bpm is a 
 seed, and so it is kept to, too. conditions.density=6 tells, and steers nothing.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,12 +16,18 @@ from midifactory.data.conditions import LEVELS, ConditionCodec, Number
 from midifactory.errors import UserError
 from midifactory.music.attributes import UNITS
 from midifactory.music.instruments import parse_instruments
-from midifactory.training.checkpoint import Trained
 
 TOLD_ONLY = ("mean_pitch", "note_length")
 _TAKES_WORDS = ("density", "polyphony", "tempo_bpm")
 # The attribute that a key of conf/composing.yaml is.
 _ATTRIBUTE = {name: name for name in (*_TAKES_WORDS, "bars", "seconds", "metre", "key")} | {"instruments": "programs"}
+
+
+class Told(Protocol):
+    """What telling needs of training.checkpoint.Trained."""
+
+    profile: dict[str, Any]
+    conditions: ConditionCodec | None
 
 
 def take_words(settings: dict[str, Any], typed: Mapping[str, Any]) -> None:
@@ -48,7 +54,7 @@ def take_words(settings: dict[str, Any], typed: Mapping[str, Any]) -> None:
             settings[name] = None
 
 
-def tell_numbers(settings: dict[str, Any], trained: Trained) -> None:
+def tell_numbers(settings: dict[str, Any], trained: Told, say: Callable[[str], None] = print) -> None:
     """Add to the conditions of `settings` what the engine is asked for, where the model knows it; says where not.
 
     What was told by name stays. With a prompt no length is told, since the music is longer than what is composed. A
@@ -60,7 +66,7 @@ def tell_numbers(settings: dict[str, Any], trained: Trained) -> None:
     if settings["tempo_bpm"] in LEVELS:
         word, settings["tempo_bpm"] = settings["tempo_bpm"], None
         if codec is not None and _measures(codec, "tempo_bpm"):
-            settings["tempo_bpm"] = _drawn(codec, "tempo_bpm", word, settings["seed"])
+            settings["tempo_bpm"] = _drawn(codec, "tempo_bpm", word, settings["seed"], say)
         else:
             settings["conditions"]["tempo_bpm"] = word
     if codec is None:
@@ -77,19 +83,19 @@ def tell_numbers(settings: dict[str, Any], trained: Trained) -> None:
         try:
             field.encode_wish(value)
         except UserError:
-            print(f"{key}={settings[key]}: kept to, but the model is not told; it knows {field.describe()}")
+            say(f"{key}={settings[key]}: kept to, but the model is not told; it knows {field.describe()}")
         else:
             settings["conditions"][name] = value
 
 
-def _drawn(codec: ConditionCodec, name: str, word: str, seed: int) -> float:
+def _drawn(codec: ConditionCodec, name: str, word: str, seed: int, say: Callable[[str], None]) -> float:
     """A number that a word stands for, a whole one where there is any."""
     field = codec.fields[codec.names.index(name)]
     assert isinstance(field, Number)
     low, high = field.around(word)
     drawn = float(np.random.default_rng(seed).uniform(low, high))
     value = float(round(drawn)) if low <= round(drawn) <= high else float(f"{drawn:.4g}")
-    print(f"{name}={word}: {value:g}, drawn by the seed from {low:g} to {high:g}")
+    say(f"{name}={word}: {value:g}, drawn by the seed from {low:g} to {high:g}")
     return value
 
 
