@@ -187,6 +187,10 @@ def test_from_pretrained_and_save_pretrained_ask_no_network(new_trained, tmp_pat
     ids = torch.randint(trained.tokenizer.vocab_size, (1, 20))
     assert torch.equal(model.trained.model(ids).logits, trained.model(ids).logits)
     assert hub.ModelCard.load(tmp_path / "model" / "README.md").data.library_name == "midifactory"
+    save_folder(trained, tmp_path / "named", About(name="Its own card"))
+    PretrainedModel.from_pretrained(tmp_path / "named").save_pretrained(tmp_path / "copy")
+    assert (tmp_path / "copy" / "README.md").read_text() == (tmp_path / "named" / "README.md").read_text()
+    load_folder(tmp_path / "copy")
     one, other, unlike = (model.compose(bars=1, seed=seed)[0].dumps_midi() for seed in (1, 1, 2))
     assert one == other != unlike
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -194,3 +198,37 @@ def test_from_pretrained_and_save_pretrained_ask_no_network(new_trained, tmp_pat
         PretrainedModel.from_pretrained("ada/none", cache_dir=tmp_path / "cache")
     with pytest.raises(UserError, match="a b: no such folder"):
         PretrainedModel.from_pretrained("a b")
+
+
+def test_a_push_makes_the_repository_and_uploads_the_folder(new_trained, tmp_path, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+    from midifactory.export.push import check_repository, push_folder
+
+    asked = []
+
+    class Api:
+        def create_repo(self, name, exist_ok):
+            asked.append(("create", name, exist_ok))
+            return hub.RepoUrl(f"https://huggingface.co/{name}")
+
+        def upload_folder(self, repo_id, folder_path, commit_message):
+            asked.append(("upload", repo_id, sorted(path.name for path in folder_path.iterdir())))
+            return "https://huggingface.co/ada/chorales/commit/1"
+
+    monkeypatch.setattr(hub, "HfApi", Api)
+    folder = save_folder(new_trained(), tmp_path / "model")
+    assert push_folder(folder, "ada/chorales") == "https://huggingface.co/ada/chorales/commit/1"
+    names = ["README.md", "config.json", "hashes.json", "model.safetensors", "tokenizer.json"]
+    assert asked == [("create", "ada/chorales", True), ("upload", "ada/chorales", names)]
+
+    def fail(*_arguments, **_keywords):
+        raise OSError("401 Unauthorized\nmore of it")
+
+    monkeypatch.setattr(Api, "create_repo", fail)
+    with pytest.raises(UserError, match=r"push=ada/chorales: 401 Unauthorized; the folder is at .*hf auth login") as caught:
+        push_folder(folder, "ada/chorales")
+    assert "\n" not in str(caught.value)
+    for name in ("chorales", "ada/", "ada/my model", "https://huggingface.co/ada/x", "../x/y"):
+        with pytest.raises(UserError, match="write OWNER/NAME"):
+            check_repository(name)
+    check_repository("ada/four-part_chorales.v2")
