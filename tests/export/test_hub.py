@@ -225,7 +225,7 @@ def test_a_push_makes_the_repository_and_uploads_the_folder(new_trained, tmp_pat
         raise OSError("401 Unauthorized\nmore of it")
 
     monkeypatch.setattr(Api, "create_repo", fail)
-    with pytest.raises(UserError, match=r"push=ada/chorales: 401 Unauthorized; the folder is at .*hf auth login") as caught:
+    with pytest.raises(UserError, match=r"push=ada/chorales: 401 Unauthorized; the folder is at .*login") as caught:
         push_folder(folder, "ada/chorales")
     assert "\n" not in str(caught.value)
     for name in ("chorales", "ada/", "ada/my model", "https://huggingface.co/ada/x", "../x/y"):

@@ -16,7 +16,13 @@ from torch import Tensor
 from midifactory import files
 from midifactory.errors import UserError
 from midifactory.export.hub import refuse_filled
-from midifactory.export.program import Program, make_program, program_trained, write_program_files
+from midifactory.export.program import (
+    Program,
+    RecurrentProgram,
+    make_program,
+    program_trained,
+    write_program_files,
+)
 from midifactory.export.running import Run
 from midifactory.models.interface import SequenceModel
 from midifactory.training.checkpoint import Trained
@@ -70,6 +76,8 @@ def require(*packages: str) -> None:
 @torch.no_grad()
 def write_onnx(program: Program, path: Path) -> None:
     """Write the program as ONNX; weights beside it, in model.onnx.data, where one file cannot hold them."""
+    if isinstance(program, RecurrentProgram):
+        program.opaque = True
     size = sum(value.numel() * value.element_size() for value in program.state_dict().values())
     with _quiet():
         exported: Any = torch.onnx.export(
@@ -79,10 +87,33 @@ def write_onnx(program: Program, path: Path) -> None:
             input_names=program.layout.inputs,
             output_names=program.layout.outputs,
             dynamic_shapes=program.changing(),
+            custom_translation_table={torch.ops.midifactory.recurrent_layer.default: _recurrent_layer},
             dynamo=True,
             verbose=False,
         )
         exported.save(path, external_data=size > _ONE_FILE_BYTES)
+
+
+def _recurrent_layer(
+    x: Any, hidden: Any, cell: Any, w_in: Any, w_on: Any, b_in: Any, b_on: Any, lstm: bool
+) -> tuple[Any, Any, Any]:
+    """program.recurrent_layer in ONNX's operators, whose gates stand in another order than torch's."""
+    from onnxscript import opset18 as op
+
+    order = (0, 3, 1, 2) if lstm else (1, 0, 2)  # ifgo as iofg; rzn as zrn
+    size = int(w_on.shape[1])
+
+    def ordered(weight: Any) -> Any:
+        return op.Concat(*(op.Slice(weight, [gate * size], [(gate + 1) * size], [0]) for gate in order), axis=0)
+
+    w, r = op.Unsqueeze(ordered(w_in), [0]), op.Unsqueeze(ordered(w_on), [0])
+    b = op.Unsqueeze(op.Concat(ordered(b_in), ordered(b_on), axis=0), [0])
+    steps = op.Transpose(x, perm=[1, 0, 2])  # (T, B, D)
+    if lstm:
+        y, hidden, cell = op.LSTM(steps, w, r, b, None, hidden, cell, hidden_size=size)
+    else:
+        y, hidden = op.GRU(steps, w, r, b, None, hidden, hidden_size=size, linear_before_reset=1)
+    return op.Transpose(op.Squeeze(y, [1]), perm=[1, 0, 2]), hidden, op.Identity(cell)
 
 
 def session_run(path: Path) -> Run:

@@ -177,8 +177,33 @@ class TransformerProgram(Program):
         return attention.residual((weights @ values).transpose(1, 2).flatten(2)), present
 
 
+@torch.library.custom_op("midifactory::recurrent_layer", mutates_args=())
+def recurrent_layer(
+    x: Tensor, hidden: Tensor, cell: Tensor, w_in: Tensor, w_on: Tensor, b_in: Tensor, b_on: Tensor, lstm: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One layer of nn.LSTM or nn.GRU: x (B, T, D), hidden and cell (1, B, R) -> (B, T, R), and both after it.
+
+    One operation to those who trace it, who would otherwise write its steps out for one number of tokens.
+    """
+    weights = [w_in, w_on, b_in, b_on]
+    if lstm:
+        return torch.lstm(x, (hidden, cell), weights, True, 1, 0.0, False, False, True)
+    y, after = torch.gru(x, hidden, weights, True, 1, 0.0, False, False, True)
+    return y, after, cell.clone()
+
+
+@recurrent_layer.register_fake
+def _(
+    x: Tensor, hidden: Tensor, cell: Tensor, w_in: Tensor, w_on: Tensor, b_in: Tensor, b_on: Tensor, lstm: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    y = x.new_empty(x.shape[0], x.shape[1], w_on.shape[1])
+    return y, torch.empty_like(hidden), torch.empty_like(cell)
+
+
 class RecurrentProgram(Program):
-    """models.recurrent.Recurrent."""
+    """models.recurrent.Recurrent. opaque: its layers as `recurrent_layer`, to be traced."""
+
+    opaque = False
 
     def __init__(self, model: Recurrent):
         super().__init__(model, len(model.layers))
@@ -209,7 +234,13 @@ class RecurrentProgram(Program):
         after, cells = [], []
         for index, (layer, norm) in enumerate(zip(model.layers, model.norms, strict=True)):
             before = hidden[index : index + 1]
-            if cell is not None:
+            if self.opaque:
+                memory = before if cell is None else cell[index : index + 1]
+                weights = layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0
+                x, before, memory = recurrent_layer(x, before, memory, *weights, cell is not None)
+                if cell is not None:
+                    cells.append(memory)
+            elif cell is not None:
                 x, (before, memory) = layer(x, (before, cell[index : index + 1]))
                 cells.append(memory)
             else:
@@ -280,6 +311,11 @@ def save_program(trained: Trained | TrainedNotes, folder: str | os.PathLike[str]
     """
     target = refuse_filled(folder)
     program = make_program(cast(SequenceModel, trained.model))
+    if isinstance(program, RecurrentProgram):
+        raise UserError(
+            "format=torch_export: torch.export writes a recurrent layer's steps out for one number of tokens; use "
+            "format=onnx or format=hub"
+        )
     exported = export_program(program)
     with files.replacing_folder(target) as fresh:
         torch.export.save(exported, fresh / TORCH_PROGRAM)
