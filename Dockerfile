@@ -1,6 +1,7 @@
-# Every command on a CPU; without one, the server.
+# Every command on a CPU; without one, the server, which asks for a token since it is reached from outside its container.
 #   docker build -t midifactory .
-#   docker run --rm -p 127.0.0.1:8000:8000 -v "$PWD/outputs:/home/composer/outputs" midifactory
+#   export MIDIFACTORY_TOKEN=$(openssl rand -hex 24)
+#   docker run --rm -e MIDIFACTORY_TOKEN -p 127.0.0.1:8000:8000 -v "$PWD/outputs:/home/composer/outputs" midifactory
 #   docker run --rm -v "$PWD/outputs:/home/composer/outputs" midifactory generate bars=8
 FROM python:3.11-slim
 
