@@ -110,9 +110,9 @@ def _recurrent_layer(
     b = op.Unsqueeze(op.Concat(ordered(b_in), ordered(b_on), axis=0), [0])
     steps = op.Transpose(x, perm=[1, 0, 2])  # (T, B, D)
     if lstm:
-        y, hidden, cell = op.LSTM(steps, w, r, b, None, hidden, cell, hidden_size=size)
+        y, hidden, cell = op.LSTM(steps, w, r, b, initial_h=hidden, initial_c=cell, hidden_size=size)
     else:
-        y, hidden = op.GRU(steps, w, r, b, None, hidden, hidden_size=size, linear_before_reset=1)
+        y, hidden = op.GRU(steps, w, r, b, initial_h=hidden, hidden_size=size, linear_before_reset=1)
     return op.Transpose(op.Squeeze(y, [1]), perm=[1, 0, 2]), hidden, op.Identity(cell)
 
 

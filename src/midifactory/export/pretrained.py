@@ -45,7 +45,7 @@ class PretrainedModel(ModelHubMixin, library_name="midifactory", tags=["midi", "
             card.write_text(text, encoding="utf-8")
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **keywords: Any) -> Self:  # type: ignore[override]
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **keywords: Any) -> Self:
         """The model of a folder, of a checkpoint or of a repository on the Hub.
 
         keywords: revision, token, cache_dir, force_download, local_files_only; device. Raises UserError where there is
@@ -63,8 +63,11 @@ class PretrainedModel(ModelHubMixin, library_name="midifactory", tags=["midi", "
         force_download: bool = False,
         local_files_only: bool = False,
         token: str | bool | None = None,
-        device: str = "cpu",
+        **model_kwargs: Any,
     ) -> Self:
+        device = str(model_kwargs.pop("device", "cpu"))
+        if model_kwargs:
+            raise UserError(f"{model_id}: from_pretrained knows no {min(model_kwargs)}; leave it out")
         folder = Path(model_id).expanduser()
         if not folder.exists():
             try:

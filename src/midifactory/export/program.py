@@ -53,7 +53,7 @@ class Program(nn.Module):
         self.prefix = self.inputs.prefix_length
         self.vocab_size = model.vocab_size
         self.layers = layers
-        self.described = {
+        self.described: dict[str, Any] = {
             "vocab_size": model.vocab_size,
             "context": model.context,
             "place_features": len(reader.sizes) if reader else 0,
@@ -231,7 +231,7 @@ class RecurrentProgram(Program):
         model = self.model
         x, _ = self._embedded(ids, places, labels)
         x = x * self.inputs.tokens.embedding_dim**0.5
-        after, cells = [], []
+        after, cells, out = list[Tensor](), list[Tensor](), list[Tensor]()
         for index, (layer, norm) in enumerate(zip(model.layers, model.norms, strict=True)):
             before = hidden[index : index + 1]
             if self.opaque:
@@ -247,7 +247,6 @@ class RecurrentProgram(Program):
                 x, before = layer(x, before)
             x = norm(x)  # (B, T, R)
             after.append(before)
-        out = []
         if model.attention is not None:
             assert positions is not None
             assert past_positions is not None

@@ -168,19 +168,19 @@ class ProgramModel(SequenceModel):
     def forward(self, ids: Tensor, state: ProgramState | None = None, conditions: Conditions | None = None) -> Output:
         """ids (B, T) -> logits (B, T, V); a state is moved on in place."""
         rows, new = ids.shape
-        kept, state = state, self.new_state(rows, new) if state is None else state
+        rows_read = self.new_state(rows, new) if state is None else state
         labels = self._labels(rows, conditions)
-        prefix = self.layout.prefix if not any(state.lengths) else 0
-        skipped = torch.tensor([min(padding, new) for padding in state.padding])  # (B,)
-        before = torch.tensor(state.lengths) + prefix
+        prefix = self.layout.prefix if not any(rows_read.lengths) else 0
+        skipped = torch.tensor([min(padding, new) for padding in rows_read.padding])  # (B,)
+        before = torch.tensor(rows_read.lengths) + prefix
         at = torch.arange(new) - skipped[:, None]  # (B, T)
         positions = torch.where(at < 0, -1, at + before[:, None])
         if self.context is not None:
             longest = int((before + new - skipped).max()) - self.layout.prefix
             check_length(longest, self.context, "context", "give fewer tokens")
-        feeds = {"ids": ids, "labels": labels, **state.read}
+        feeds = {"ids": ids, "labels": labels, **rows_read.read}
         if self.reader is not None:
-            feeds["places"] = F.pad(self.reader.read(ids, state.readers), (0, 0, prefix, 0))  # (B, C + T, F)
+            feeds["places"] = F.pad(self.reader.read(ids, rows_read.readers), (0, 0, prefix, 0))  # (B, C + T, F)
         if prefix:
             firsts = torch.tensor([self.vocab_size, *self.layout.conditions[:-1]]).cumsum(0)  # (C,)
             feeds["ids"] = torch.cat((firsts + labels, ids), 1)
@@ -189,11 +189,11 @@ class ProgramModel(SequenceModel):
         found = dict(
             zip(self.layout.outputs, self._run({name: feeds[name] for name in self.layout.inputs}), strict=True)
         )
-        if kept is not None:
-            self._move_on(kept, found, positions)
-            kept.lengths = (before + new - skipped).tolist()
-            kept.padding = [padding - gone for padding, gone in zip(kept.padding, skipped.tolist(), strict=True)]
-        return Output(found["logits"][:, prefix:], kept)
+        if state is not None:
+            self._move_on(state, found, positions)
+            state.lengths = (before + new - skipped).tolist()
+            state.padding = [padding - gone for padding, gone in zip(state.padding, skipped.tolist(), strict=True)]
+        return Output(found["logits"][:, prefix:], state)
 
     def _move_on(self, state: ProgramState, found: dict[str, Tensor], positions: Tensor) -> None:
         if "past" in state.read:
