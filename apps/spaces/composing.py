@@ -4,14 +4,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import midifactory
 from midifactory.errors import UserError
 from midifactory.export.composing import compose_music, style_names
 from midifactory.export.hub import load_folder
 from midifactory.music.score import bar_count, save_score
+from midifactory.paths import box_dir
 from midifactory.render.audio import save_wav
 from midifactory.render.pianoroll import save_pianoroll
 from midifactory.training.checkpoint import Trained
+from midifactory.training.checkpoint_folder import is_checkpoint
 
 CHECKPOINT = "MIDIFACTORY_CHECKPOINT"  # names a folder, or a repository on the Hub
 MOST_BARS = 32
@@ -32,10 +33,9 @@ def load_model() -> Trained:
     """The model that the environment names, or the one in the box. Raises UserError where there is none."""
     named = os.environ.get(CHECKPOINT, "").strip()
     if not named:
-        box = Path(midifactory.__file__).resolve().parent / "box"
-        if not box.is_dir():
+        if not is_checkpoint(box_dir()):
             raise UserError(f"no model: set {CHECKPOINT} to an exported folder, or to OWNER/NAME on the Hub")
-        named = str(box)
+        named = str(box_dir())
     if not Path(named).expanduser().exists():
         from midifactory.export.pretrained import PretrainedModel
 
