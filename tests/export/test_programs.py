@@ -214,7 +214,7 @@ def test_torch_export_gives_the_same_logits(new_trained, tmp_path):
         for found, expected in zip(module(**inputs), program(**inputs), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     assert greedy(load_program(folder), 2, 20) == greedy(trained, 2, 20)
-    with pytest.raises(UserError, match="format=torch_export: .* a recurrent layer's steps .*; use format=onnx"):
+    with pytest.raises(UserError, match=r"format=torch_export: .* a recurrent layer's steps .*; use format=onnx"):
         save_program(new_trained(target=RECURRENT), tmp_path / "other")
     assert not (tmp_path / "other").exists()
     with pytest.raises(UserError, match=r"is a program for torch\.export\.load"):
