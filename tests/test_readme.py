@@ -45,7 +45,7 @@ KINDS = {
     "attention": ".html", "obedience": ".png", "evaluate": ".html",
     "interpolate": ".mid", "vary": ".mid", "continue": ".mid", "orchestrate": ".mid",
     "train": ".ckpt", "generate": ".mid", "prepare": ".json", "analyze": ".png", "all": ".mid", "live": ".mid",
-    "infill": ".mid", "add_track": ".mid", "harmonise": ".mid",
+    "infill": ".mid", "add_track": ".mid", "harmonise": ".mid", "export": ".json",
 }  # fmt: skip
 # What the README asks is asked here too, in a smaller amount.
 LESS = {"bars": "2", "seconds": "3", "num_samples": "2", "steps": "3", "search.n_trials": "2", "minutes": "0.05"}

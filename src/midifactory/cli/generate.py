@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from midifactory import files
 from midifactory.cli import hydra_app
-from midifactory.cli.building import default_device, plain
+from midifactory.cli.building import plain
+from midifactory.cli.engines import load_by_engine
 from midifactory.cli.originality import find_originality, report_copies, require_originality
 from midifactory.cli.runs import checkpoint_in, newest_checkpoint
 from midifactory.errors import UserError
@@ -39,8 +40,8 @@ from midifactory.music.originality import Originality
 from midifactory.music.score import UnreadableMidi, bar_count, duration_seconds, load_score, save_score
 from midifactory.render.audio import save_wav
 from midifactory.render.pianoroll import save_pianoroll
-from midifactory.training.checkpoint import Trained, load_trained
-from midifactory.training.notes import TrainedNotes, holds_notes, load_trained_notes
+from midifactory.training.checkpoint import Trained
+from midifactory.training.notes import TrainedNotes
 
 # What a replay takes from the file; the rest of the settings says only what to render.
 _SETTINGS = (
@@ -48,7 +49,7 @@ _SETTINGS = (
     *("prompt_bars", "prompt_notes", "num_samples", "seed", "temperature", "top_k", "top_p", "window", "device"),
     *("conditions", "guidance", "grammar", "instruments", "polyphony", "density", "rhythm_grid", "harmony"),
     *("harmony_strength", "repetition_penalty", "min_p", "typical_p", "temperature_per_type", "best_of", "best_by"),
-    *("at_once", "int8", "max_copy_beats"),
+    *("at_once", "int8", "max_copy_beats", "engine"),
 )
 # What older replays lack: their checkpoints have no tessitura, so null binds nothing, and no conditions.
 _ADDED_SETTINGS: dict[str, Any] = {
@@ -56,6 +57,7 @@ _ADDED_SETTINGS: dict[str, Any] = {
     **dict.fromkeys(("instruments", "polyphony", "density", "rhythm_grid", "harmony", "at_once")),
     **{"harmony_strength": 3.0, "repetition_penalty": 1.0, "min_p": 0.0, "typical_p": 1.0, "temperature_per_type": {}},
     **{"best_of": 1, "best_by": "likelihood", "int8": False, "max_copy_beats": None},
+    "engine": "torch",
 }
 
 _FILES = ("checkpoint", "prompt", "prompt_sha256", "checkpoint_sha256")
@@ -98,8 +100,7 @@ def training_pieces(trained: Trained, settings: dict[str, Any]) -> Originality |
 
 def load_checkpoint(settings: dict[str, Any], replay: str | None) -> Trained | TrainedNotes:
     """The model of the settings, which learn its hash. Raises UserError where a replay means another one."""
-    load = load_trained_notes if holds_notes(settings["checkpoint"]) else load_trained
-    trained = load(settings["checkpoint"], default_device(settings["device"], "device"))
+    trained = load_by_engine(settings)
     if settings.get("checkpoint_sha256") not in (None, trained.sha256):
         raise UserError(
             f"replay={replay}: checkpoint {settings['checkpoint']} has changed since (its hash is "

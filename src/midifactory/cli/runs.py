@@ -61,6 +61,8 @@ def checkpoint_in(text: str) -> Path:
         if found := _best_in(path / "checkpoints") or _best_in(path):
             return found
         raise UserError(f"checkpoint={text}: this folder has no checkpoints/best.ckpt; name a run below outputs/train")
+    if path.suffix in (".onnx", ".pt2") and is_checkpoint(path.parent):
+        return path.parent
     return path
 
 

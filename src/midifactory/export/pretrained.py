@@ -8,7 +8,7 @@ from symusic import Score
 
 from midifactory.errors import UserError
 from midifactory.export.composing import compose_music
-from midifactory.export.hub import load_folder, write_files
+from midifactory.export.hub import README, load_folder, write_files
 from midifactory.training.checkpoint import Trained
 
 try:
@@ -29,18 +29,23 @@ class PretrainedModel(ModelHubMixin, library_name="midifactory", tags=["midi", "
     # The mixin would make one of what __init__ takes, by a copy of the model.
     _hub_mixin_config = {}  # noqa: RUF012 (nothing is written to it)
 
-    def __init__(self, trained: Trained):
-        self.trained = trained
+    def __init__(self, trained: Trained, card: str | None = None):
+        """card: the text of README.md that it is saved with; None for one of what the model itself tells."""
+        self.trained, self.card = trained, card
 
     def compose(self, bars: int = 8, num_samples: int = 1, seed: int = 0, **wishes: Any) -> list[Score]:
         """New pieces; `wishes` are those of composing.compose_music. Raises UserError as it does."""
         return compose_music(self.trained, bars=bars, num_samples=num_samples, seed=seed, **wishes)
 
     def _save_pretrained(self, save_directory: Path) -> None:
+        card = save_directory / README
+        text = card.read_text(encoding="utf-8") if card.is_file() else self.card  # one that is there is somebody's own
         write_files(self.trained, save_directory)
+        if text is not None:
+            card.write_text(text, encoding="utf-8")
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **keywords: Any) -> Self:  # type: ignore[override]
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **keywords: Any) -> Self:
         """The model of a folder, of a checkpoint or of a repository on the Hub.
 
         keywords: revision, token, cache_dir, force_download, local_files_only; device. Raises UserError where there is
@@ -58,8 +63,11 @@ class PretrainedModel(ModelHubMixin, library_name="midifactory", tags=["midi", "
         force_download: bool = False,
         local_files_only: bool = False,
         token: str | bool | None = None,
-        device: str = "cpu",
+        **model_kwargs: Any,
     ) -> Self:
+        device = str(model_kwargs.pop("device", "cpu"))
+        if model_kwargs:
+            raise UserError(f"{model_id}: from_pretrained knows no {min(model_kwargs)}; leave it out")
         folder = Path(model_id).expanduser()
         if not folder.exists():
             try:
@@ -79,4 +87,5 @@ class PretrainedModel(ModelHubMixin, library_name="midifactory", tags=["midi", "
         trained = load_folder(folder, device)
         if not isinstance(trained, Trained):
             raise UserError(f"{model_id} is of note features; take midifactory.export.hub.load_folder")
-        return cls(trained)
+        card = folder / README
+        return cls(trained, card.read_text(encoding="utf-8") if card.is_file() else None)

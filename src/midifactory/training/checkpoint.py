@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,31 +110,43 @@ def load_trained(path: str | os.PathLike[str], device: str | torch.device = "cpu
     """
     source = Path(path)
     card, weights, digest = read_weights(source)
-    if "scaler" in card:
-        raise UserError(f"checkpoint={source} is of note features; take one of tokens here")
-    try:
-        tokenizer = read_tokenizer(card["tokenizer"])
-        window, profile, corpus = card["window"], card["profile"], card["corpus"]
-        conditions = ConditionCodec.from_dict(card["conditions"]) if card.get("conditions") else None
+
+    def build(tokenizer: Tokenizer) -> SequenceModel:
         model = build_model(card["model"], tokenizer)
         finetuned = card.get("finetuned")
         if finetuned and finetuned["lora"]:
             add_lora(model, **finetuned["lora"])
+        return model
+
+    trained = trained_of(card, build, source, digest)
+    load_weights(trained.model, weights, source)
+    merge_lora(trained.model)
+    trained.model = trained.model.to(device).eval()
+    return trained
+
+
+def trained_of(card: dict[str, Any], build: Callable[[Tokenizer], SequenceModel], source: Path, digest: str) -> Trained:
+    """What the card of the checkpoint `source` says, with the model that `build` makes for its tokenizer.
+
+    Raises UserError where it is damaged, and for one of note features.
+    """
+    if "scaler" in card:
+        raise UserError(f"checkpoint={source} is of note features; take one of tokens here")
+    try:
+        tokenizer = read_tokenizer(card["tokenizer"])
+        return Trained(
+            build(tokenizer),
+            tokenizer,
+            card["window"],
+            card["profile"],
+            card["corpus"],
+            source,
+            digest,
+            ConditionCodec.from_dict(card["conditions"]) if card.get("conditions") else None,
+            card["model"],
+            card.get("finetuned"),
+            card.get("segment", {}),
+            tuple(card.get("originality", ())),
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"checkpoint={source}: its card is damaged ({error!r}); take another checkpoint") from error
-    load_weights(model, weights, source)
-    merge_lora(model)
-    return Trained(
-        model.to(device).eval(),
-        tokenizer,
-        window,
-        profile,
-        corpus,
-        source,
-        digest,
-        conditions,
-        card["model"],
-        finetuned,
-        card.get("segment", {}),
-        tuple(card.get("originality", ())),
-    )

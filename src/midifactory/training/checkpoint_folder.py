@@ -6,7 +6,8 @@ card.json     plain values: how to build model and tokenizer, the settings, vers
 hashes.json   size and SHA-256 of each of these, written last
 
 An exported model (export/hub.py) is such a folder with other files, and is read in the same way: model.safetensors for
-the weights, and the card as config.json and tokenizer.json. It cannot be resumed.
+the weights, and the card as config.json and tokenizer.json. It cannot be resumed. With a program of another runtime
+instead of weights (export/program.py) it is read by that runtime alone.
 """
 
 import hashlib
@@ -32,7 +33,12 @@ from midifactory.training.module import CARD
 CARD_FORMAT = 3
 WEIGHTS, TRAINING, CARD_FILE, HASHES = "weights.pt", "training.pt", "card.json", "hashes.json"
 EXPORTED_WEIGHTS, EXPORTED_CARD, EXPORTED_TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
-_WHOLE = {WEIGHTS, CARD_FILE}, {EXPORTED_WEIGHTS, EXPORTED_CARD, EXPORTED_TOKENIZER}
+ONNX_PROGRAM, TORCH_PROGRAM = "model.onnx", "model.pt2"
+_EXPORTED = {EXPORTED_CARD, EXPORTED_TOKENIZER}
+_WHOLE = (
+    *({WEIGHTS, CARD_FILE}, {EXPORTED_WEIGHTS} | _EXPORTED, {TORCH_PROGRAM} | _EXPORTED, {ONNX_PROGRAM} | _EXPORTED),
+    {ONNX_PROGRAM, f"{ONNX_PROGRAM}.data"} | _EXPORTED,  # of models that one file of ONNX cannot hold
+)
 _PACKAGES = ("midifactory", "torch", "lightning", "miditok", "symusic", "numpy")
 
 
@@ -215,8 +221,17 @@ class _Folder:
 
     def weights(self, map_location: Any) -> dict[str, Tensor]:
         """The verified weights by their names in a training module, `model.` before those of the model itself."""
-        if EXPORTED_WEIGHTS not in self.hashes:
+        if WEIGHTS in self.hashes:
             return self.tensors(WEIGHTS, map_location)
+        if ONNX_PROGRAM in self.hashes:
+            raise UserError(
+                f"checkpoint={self.path} is an export for ONNX Runtime: generate, continue and live take it with "
+                "engine=onnx; here give the checkpoint that it was made of"
+            )
+        if TORCH_PROGRAM in self.hashes:
+            raise UserError(
+                f"checkpoint={self.path} is a program for torch.export.load; give the checkpoint that it was made of"
+            )
         self.verified(EXPORTED_WEIGHTS).close()
         try:
             named = safe_weights.load_weights(self.folder / EXPORTED_WEIGHTS)
@@ -249,6 +264,23 @@ def read_weights(
     """Card, weights and the SHA-256 of all hashes: what composing needs. Raises UserError as `read_card`."""
     folder = _Folder(path)
     return folder.card(), folder.weights(map_location), folder.sha256
+
+
+def read_program(path: str | os.PathLike[str], name: str) -> tuple[dict[str, Any], Path, str]:
+    """Card, verified file `name` and the SHA-256 of all hashes of an exported program.
+
+    Raises UserError as `read_card`, and where the folder holds another kind of export.
+    """
+    folder = _Folder(path)
+    card = folder.card()
+    if name not in folder.hashes:
+        kind = "onnx" if name == ONNX_PROGRAM else "torch_export"
+        raise UserError(
+            f"checkpoint={path} holds no {name}; make one: midifactory export format={kind} checkpoint={path}"
+        )
+    for other in folder.hashes.keys() - _EXPORTED:
+        folder.verified(other).close()
+    return card, folder.folder / name, folder.sha256
 
 
 def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, Any]:
