@@ -10,12 +10,11 @@ from omegaconf import DictConfig
 
 from midifactory import files
 from midifactory.cli import hydra_app
-from midifactory.cli.arguments import listed
 from midifactory.cli.building import plain
 from midifactory.cli.latent_pieces import write_score
 from midifactory.cli.varying import read_source
 from midifactory.errors import UserError
-from midifactory.music.instruments import parse_instruments
+from midifactory.music.instruments import listed, parse_instruments
 from midifactory.music.orchestrate import chosen_tracks, describe_tracks, reorchestrated, revoiced
 
 

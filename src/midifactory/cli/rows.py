@@ -111,7 +111,7 @@ def read_row(path: Path) -> Row:
             raise UserError(f"{path}: what was measured is damaged ({error!r}); record it anew") from error
         if not all(map(math.isfinite, figures)):
             raise UserError(f"{path}: what was measured is not finite; record it anew")
-    return Row(path.stem, path, *(fields[key] for key in _KEYS), measured)
+    return Row(path.stem, path, fields["corpus"], fields["model"], fields["train"], fields["evaluate"], measured)
 
 
 def check_trained_as(row: Row, run: Path) -> None:

@@ -189,7 +189,7 @@ def composing(
     trained: TrainedModel,
     opening: Opening,
     wishes: Wishes,
-    length: Length,
+    length: Length | Sequence[Length],
     sampling: Sampling,
     samples: int = 1,
     seed: int = 0,
