@@ -126,7 +126,9 @@ def run(config: DictConfig) -> dict[str, Any]:
     check_settings(config)
     sample_evaluation.check_settings(config)
     set_threads(config.threads)
-    path, trained, data = None, None, None
+    path: Path | None = None
+    trained: Trained | None = None
+    data: MidiDataModule | None = None
     if config.baseline is None and (config.checkpoint or not isinstance(config.samples, str)):
         path = checkpoint_in(config.checkpoint) if config.checkpoint else newest_checkpoint()
     if path is not None and holds_notes(path):
@@ -135,7 +137,8 @@ def run(config: DictConfig) -> dict[str, Any]:
         trained = load_trained(path, default_device(config.device, "device")) if path else None
         window = read_window(config.stride_tokens, trained, config.baseline)
         data = open_data(config, trained)
-        likelihood, size = None, trained.model.parameters_count if trained else None
+        likelihood: dict[str, Any] | None = None
+        size = trained.model.parameters_count if trained else None
         if config.likelihood and (trained or config.baseline):
             found, size = measure_likelihood(config, trained, data)
             likelihood = window | found
