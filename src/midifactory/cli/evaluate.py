@@ -68,7 +68,7 @@ def with_own_data(argv: list[str]) -> list[str]:
 
     Of another corpus only how pieces are cut is taken over. Values alone are taken from a checkpoint, never classes.
     """
-    argv = [re.sub(r"\A(--)?model(=|\Z)", r"\1baseline\2", argument) for argument in argv]
+    argv = [re.sub(r"\A(--)?model(=|\Z)", r"\1baseline\2", sample_evaluation.quoted(item)) for item in argv]
     overrides = [item for item in to_overrides("evaluate", argv) if not item.startswith("-")]
     typed = {item.partition("=")[0].lstrip("+~"): item.partition("=")[2] for item in overrides}
     if "data.root" in typed and "data" not in typed:
