@@ -16,7 +16,7 @@ from midifactory.cli.arguments import quote
 from midifactory.cli.building import default_device
 from midifactory.cli.originality import find_originality
 from midifactory.cli.runs import checkpoint_in
-from midifactory.cli.sample_sets import SampleSet, compose_samples, held_out_excerpts, read_folder
+from midifactory.cli.sample_sets import SampleSet, compose_samples, files_of, held_out_excerpts, read_folder
 from midifactory.data.datamodule import MidiDataModule
 from midifactory.data.originality import index_training
 from midifactory.errors import UserError
@@ -55,6 +55,8 @@ def check_settings(config: DictConfig) -> None:
             continue
         remedy = ", or a folder of MIDI files" if name == "samples" else ""
         raise UserError(f"{name}={value}: give a whole number of at least {least}{remedy}")
+    if isinstance(config.samples, str):
+        files_of(config.samples)  # before an hour of preparing
     if type(config.likelihood) is not bool:
         raise UserError(f"likelihood={config.likelihood}: give true or false")
     for name in ("temperature", "top_p", "min_p", "typical_p"):

@@ -55,8 +55,8 @@ def held_out_excerpts(pieces: Sequence[Piece], max_bars: int, limits: Limits | N
     return SampleSet(tuple(names), tuple(scores), ())
 
 
-def read_folder(text: str, max_bars: int) -> SampleSet:
-    """The beginnings of all MIDI files below a folder. Raises UserError where there is none that can be read."""
+def files_of(text: str) -> list[tuple[str, Path]]:
+    """The MIDI files below the folder that `samples` names, by their paths in it. Raises UserError where none is."""
     folder = Path(text).expanduser()
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
@@ -64,7 +64,12 @@ def read_folder(text: str, max_bars: int) -> SampleSet:
     found = midi_files(folder)
     if not found:
         raise UserError(f"samples={text} holds no {', '.join(MIDI_SUFFIXES)} files; name a folder that does")
-    return _read(found, max_bars, f"samples={text}")
+    return found
+
+
+def read_folder(text: str, max_bars: int) -> SampleSet:
+    """The beginnings of all MIDI files below a folder. Raises UserError where there is none that can be read."""
+    return _read(files_of(text), max_bars, f"samples={text}")
 
 
 def _read(paths: Sequence[tuple[str, Path]], max_bars: int, setting: str) -> SampleSet:
