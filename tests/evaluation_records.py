@@ -77,10 +77,18 @@ def record(rows=None, *, samples=True, kind="exact", keeps=("tempo", "velocity")
     })  # fmt: skip
 
 
+def _copy(notes):
+    return {"notes": notes, "beats": notes / 4, "piece": "bwv 2", "bar": 1, "piece_bar": 5, "transposition": 0}
+
+
 def _samples():
     names = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"]
     return {
-        "count": 20, "from": "model", "files": [], "originality": {"longest_copy_beats": 3.5, "copied_share": 0.041},
+        "count": 20, "from": "model", "files": [],
+        "originality": {
+            "file": "1.mid", "exact": _copy(7), "transposed": _copy(12), "ngrams": 0.0, "ngrams_transposed": 0.041,
+            "nearest": "bwv 1", "nearest_share": 0.02,
+        },
         "invalid_tokens_share": 0.0, "compared_pieces": 10,
         "metrics": {
             "pitch_classes": distance(0.05, 0.04),

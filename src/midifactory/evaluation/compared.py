@@ -294,7 +294,8 @@ def table_lines(found: Mapping[str, Any]) -> list[str]:
     """What `compare` found, for people."""
     lines = [f"{found['corpus']}, {found['split']} split"]
     for run in found["runs"]:
-        size = f"{run['parameters']:,} parameters" if run["parameters"] is not None else None
+        kind = "grams" if str(run["model"]).endswith("gram") else "parameters"
+        size = f"{run['parameters']:,} {kind}" if run["parameters"] is not None else None
         parts = (run["model"], size, run["tokenizer"], f"{run['samples']} samples" if run["samples"] else None)
         lines.append(f"  {run['label']}  {run['run']}  ({', '.join(str(part) for part in parts if part)})")
     for group in found["groups"]:

@@ -52,7 +52,7 @@ def save_evaluation_report(
         ticks=time_marks(),
         panels=_panels(samples.get("curves")) if samples else [],
         lags=_lags((samples.get("curves") or {}).get(REPETITION)) if samples else None,
-        originality=_flat(samples.get("originality")) if samples else [],
+        originality=_copies(samples.get("originality")) if samples else [],
         obedience=_flat(record.get("obedience")),
         pieces=[piece["drawn"] for piece in pieces],
         music=[piece["played"] for piece in pieces],
@@ -83,7 +83,7 @@ def findings(record: Mapping[str, Any]) -> list[str]:
     if samples and samples["metrics"]:
         rows = metric_rows(samples["metrics"])
         judged = [row for row in rows if row["times"] is not None]
-        off = [row["name"] for row in judged if row["off"]]
+        off = [f"{row['name']}{row['side'] and ' (' + row['side'] + ')'}" for row in judged if row["off"]]
         text = (
             f"By {len(judged) - len(off)} of {len(judged)} measures the samples are as near to the corpus as its "
             "halves are to each other"
@@ -112,6 +112,7 @@ def metric_rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]
             "ceiling": with_interval(ceiling),
             "times": None,
             "off": False,
+            "side": _side(metric) if metric["kind"] == "statistic" else "",
         }
         if distance and ceiling and ceiling[0] > 0:
             row["times"], row["off"] = distance[0] / ceiling[0], distance[1] > ceiling[2]
@@ -127,7 +128,9 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     if record.get("model"):
         facts.append(("model", str(record["model"])))
     if record.get("parameters") is not None:
-        facts.append(("parameters", f"{record['parameters']:,}"))
+        # An n-gram's size is what it counts.
+        kind = "grams" if str(record.get("model")).endswith("gram") else "parameters"
+        facts.append((kind, f"{record['parameters']:,}"))
     if tokenizer and (likelihood or record.get("model")):
         facts.append(("tokenizer", str(tokenizer["name"])))
         facts.append(("fields that its tokens keep", ", ".join(tokenizer["keeps"]) or "pitch and time alone"))
@@ -149,6 +152,30 @@ def _window(likelihood: Mapping[str, Any]) -> str:
     if likelihood.get("window_tokens") is None:
         return "whole pieces"
     return f"{likelihood['window_tokens']:,}, {likelihood['stride_tokens']:,} tokens"
+
+
+def _side(metric: Mapping[str, Any]) -> str:
+    """Whether the samples have more or less of it than the corpus."""
+    mine, theirs = ends_of(metric), ends_of(metric.get("corpus"))
+    return "" if mine is None or theirs is None else "more" if mine[0] > theirs[0] else "less"
+
+
+def _copies(report: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """The report on one sample (music/originality.py) as pairs of name and value."""
+    if not report:
+        return []
+    rows = [("sample", str(report.get("file", "")))]
+    for name, key in (("longest copy", "exact"), ("longest copy in any key", "transposed")):
+        copy = report.get(key)
+        if copy:
+            of = f" of {copy['piece']}, its bar {copy['piece_bar']}" if copy["notes"] else ""
+            rows.append((name, f"{copy['notes']} notes, {copy['beats']:.1f} beats{of}"))
+    for name, key in (("n-grams copied", "ngrams"), ("n-grams copied in any key", "ngrams_transposed")):
+        if report.get(key) is not None:
+            rows.append((name, f"{100 * report[key]:.1f} %"))
+    if report.get("nearest"):
+        rows.append(("nearest training piece", f"{report['nearest']}, {100 * (report['nearest_share'] or 0):.1f} %"))
+    return rows
 
 
 def _pieces(count: int) -> str:
@@ -241,7 +268,8 @@ def _panels(curves: Mapping[str, Mapping[str, Any]] | None) -> list[dict[str, An
         top = max((value for values in shares.values() for value in values), default=0.0)
         if name == REPETITION or not top:
             continue
-        places, marks = list(curve["places"]), range(len(curve["places"]))
+        places: list[Any] = list(curve["places"])
+        marks: Sequence[int] = range(len(places))
         if len(places) > _FEW:
             used = [index for index, pair in enumerate(zip(*shares.values(), strict=True)) if max(pair) > _LEAST * top]
             kept = slice(used[0], used[-1] + 1)

@@ -16,8 +16,9 @@ def with_interval(value: Any) -> str:
     if interval is None:
         return ""
     middle, low, high = interval
-    digits = decimals(high - low) if high > low else decimals(abs(middle) / 5)
-    return f"{middle:,.{digits}f}" + (f" ({low:,.{digits}f} to {high:,.{digits}f})" if high > low else "")
+    sure = high - low < 1e-6 * abs(middle)  # the same in all draws, but for rounding
+    digits = decimals(abs(middle) / 5 if sure or high == low else high - low)
+    return f"{middle:,.{digits}f}" + ("" if sure or high == low else f" ({low:,.{digits}f} to {high:,.{digits}f})")
 
 
 def decimals(width: float) -> int:
