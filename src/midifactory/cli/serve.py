@@ -35,8 +35,8 @@ def run(config: DictConfig) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     try:
         import fastapi  # noqa: F401
-        import multipart  # noqa: F401
         import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise UserError(f'serve: the package {error.name} is missing; pip install "midifactory[serve]"') from error
