@@ -30,7 +30,7 @@ def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
         (("host=0.0.0.0",), ("host=0.0.0.0", TOKEN_VARIABLE, "open_to_all")),
         (("token_file=nowhere",), ("token_file=nowhere", "cannot be read")),
         (("limits.rows=0",), ("limits.rows=0",)),
-        ((), ("no checkpoint", "train first")),
+        (("checkpoint=nowhere",), ("checkpoint=nowhere",)),
     ],
 )
 def test_what_cannot_be_served_is_refused_in_one_line(here, typed, words):
