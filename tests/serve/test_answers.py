@@ -10,11 +10,11 @@ from symusic import Score
 from midifactory.music.score import parse_score
 from serve.clients import PROBLEM, asking, events, told
 
-EIGHT = {"bars": 2, "seed": 5, "metre": "4/4"}
+TWO_BARS = {"bars": 2, "seed": 5, "metre": "4/4"}
 
 
 def test_notes_as_json_are_those_of_the_file(client):
-    answer = client.post("/v1/generate", json={**EIGHT, "num_samples": 2})
+    answer = client.post("/v1/generate", json={**TWO_BARS, "num_samples": 2})
     assert answer.status_code == 200, answer.text
     body = answer.json()
     assert (body["model"], body["seed"], len(body["pieces"])) == ("tiny", 5, 2)
@@ -52,11 +52,12 @@ def test_a_seed_that_was_drawn_gives_the_piece_again(client):
 
 def test_the_same_bytes_alone_and_under_eight_other_clients(make_app):
     async def compose() -> None:
+        mine = {"tokens": 70, "seed": 5}
         async with asking(make_app(rows=4)) as client:
-            alone = (await client.post("/v1/generate", json=EIGHT)).json()["pieces"]
-            others = [client.post("/v1/generate", json={"bars": 3, "num_samples": 2, "seed": n}) for n in range(8)]
-            mine = [client.post("/v1/generate", json=EIGHT) for _ in range(2)]
-            answers = await asyncio.gather(*others[:4], *mine, *others[4:])
+            alone = (await client.post("/v1/generate", json=mine)).json()["pieces"]
+            others = [client.post("/v1/generate", json={"tokens": 90, "num_samples": 2, "seed": n}) for n in range(8)]
+            again = [client.post("/v1/generate", json=mine) for _ in range(2)]
+            answers = await asyncio.gather(*others[:4], *again, *others[4:])
             assert {answer.status_code for answer in answers} == {200}
             for answer in answers[4:6]:
                 assert answer.json()["pieces"] == alone
@@ -66,7 +67,7 @@ def test_the_same_bytes_alone_and_under_eight_other_clients(make_app):
 
 @pytest.mark.parametrize("asked", [{}, {"style": "chords", "chords": "C G", "num_samples": 2}, {"key": "D minor"}])
 def test_streamed_notes_are_those_of_the_finished_file(client, asked):
-    asked = {"bars": 3, "seed": 3, **asked}
+    asked = {"bars": 2, "seed": 3, **asked}
     (start, *_, (kind, end)) = found = events(client.post("/v1/stream", json=asked).text)
     assert start[0] == "start"
     assert kind == "end"

@@ -56,8 +56,8 @@ def test_a_clients_file_name_never_touches_the_file_system(client, song, name, m
     monkeypatch.setattr(io, "open", noted)
     monkeypatch.setattr("builtins.open", noted)
     answer = client.post("/v1/analyze", files={"file": (name, song)})
-    assert answer.status_code in (200, 422)  # a file without a name is no file
-    assert answer.status_code == 200 or not name
+    # A file without a name is no file, and a header has a length.
+    assert answer.status_code in ((200,) if 0 < len(name) < 1000 else (200, 400, 422))
     assert not [path for path in opened if name.strip("./\\") and name.strip("./\\") in path]
 
 
@@ -106,12 +106,14 @@ def test_a_body_that_does_not_come_is_not_waited_for(make_app):
 def test_time_is_limited(make_app):
     async def ask() -> None:
         async with asking(make_app(seconds=0.3, tokens=100_000)) as client:
-            answer = await client.post("/v1/generate", content=LONG.replace(b"4000", b"90000"))
+            long = {"tokens": 90_000, "seed": 1}
+            answer = await client.post("/v1/generate", json=long)
             assert (answer.status_code, answer.headers["content-type"]) == (504, PROBLEM)
             assert answer.json()["limit"] == 0.3
-            stream = await client.post("/v1/stream", content=LONG.replace(b"4000", b"90000"))
-            kind, problem = events(stream.text)[-1]
-            assert (kind, problem["status"]) == ("problem", 504)
+            stream = await client.post("/v1/stream", json=long)
+            # Before the stream begins, or on its way.
+            problem = stream.json() if stream.status_code != 200 else events(stream.text)[-1][1]
+            assert problem["status"] == 504
 
     asyncio.run(ask())
 
@@ -169,10 +171,12 @@ def test_slow_readers_hold_no_rows_and_delay_nobody(make_app):
     async def ask() -> None:
         app = make_app(rows=2)
         async with asking(app) as client:
-            slow = [Call(app, "POST", "/v1/stream", json.dumps({"bars": 2, "seed": n}).encode(), {}) for n in range(4)]
+            slow = [
+                Call(app, "POST", "/v1/stream", json.dumps({"tokens": 60, "seed": n}).encode(), {}) for n in range(4)
+            ]
             for call in slow:
                 call.may_read.clear()
-            answers = await asyncio.gather(*(client.post("/v1/generate", json={"bars": 1}) for _ in range(6)))
+            answers = await asyncio.gather(*(client.post("/v1/generate", json={"tokens": 30}) for _ in range(6)))
             assert {answer.status_code for answer in answers} == {200}
             decoder = app.state.shelf.find(None).decoder
             while decoder.running or decoder.waiting:
@@ -201,7 +205,7 @@ def test_a_reader_who_never_reads_is_given_up(make_app):
 def test_64_clients_at_once(make_app):
     async def ask() -> None:
         async with asking(make_app(rows=16, queue=64)) as client:
-            asked = [{"bars": 1, "seed": n % 8} for n in range(64)]
+            asked = [{"tokens": 30, "seed": n % 8} for n in range(64)]
             answers = await asyncio.gather(*(client.post("/v1/generate", json=body) for body in asked))
             assert {answer.status_code for answer in answers} == {200}
             pieces = [answer.json()["pieces"] for answer in answers]
@@ -239,7 +243,7 @@ def test_strangers_are_let_in_on_purpose_alone():
     check_host("localhost", None, False)
     check_host("0.0.0.0", "a token", False)
     check_host("0.0.0.0", None, True)
-    with pytest.raises(UserError, match=r"host=0\.0\.0\.0: everybody .* MIDIFACTORY_TOKEN"):
+    with pytest.raises(UserError, match=r"host=0\.0\.0\.0: everybody .*MIDIFACTORY_TOKEN"):
         check_host("0.0.0.0", None, False)
 
 

@@ -35,8 +35,8 @@ def run(config: DictConfig) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     try:
         import fastapi  # noqa: F401
-        import multipart  # noqa: F401
         import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise UserError(f'serve: the package {error.name} is missing; pip install "midifactory[serve]"') from error
@@ -108,23 +108,27 @@ def loaders(config: DictConfig) -> list[tuple[str, Callable[[], Trained]]]:
     found: list[tuple[str, Callable[[], Trained]]] = []
     for text in given or [""]:
         name, path = text.partition("=")[::2] if "=" in text and not Path(text).exists() else ("", text)
-        name = name.strip() or _name_of(_resolved(path))
+        found_at = _resolved(path)
+        name = name.strip() or _name_of(found_at)
         while any(name == other for other, _ in found):
             name += "-2"
-        found.append((name, _Loader(path, config.device, config.int8)))
+        found.append((name, _Loader(path, found_at, config.device, config.int8)))
     return found
 
 
 class _Loader:
     """Finds and loads the checkpoint that a text means."""
 
-    def __init__(self, text: str, device: str, int8: bool):
-        self.text, self.device, self.int8 = text, device, int8
+    def __init__(self, text: str, first: Path, device: str, int8: bool):
+        """first: where it was when the server started."""
+        self.text, self.first, self.device, self.int8 = text, first, device, int8
+        self._loaded = False
         self._lock = threading.Lock()
 
     def __call__(self) -> Trained:
         with self._lock:
-            path = _resolved(self.text)
+            path = _resolved(self.text) if self._loaded else self.first
+            self._loaded = True
             if holds_notes(str(path)):
                 raise UserError(f"checkpoint={path}: this model is of note features; serve needs one of tokens")
             trained = load_trained(path, default_device(self.device, "device"))

@@ -98,6 +98,7 @@ def create_app(shelf: Shelf, styles: Styles, options: Options | None = None, rea
         lifespan=lifespan,
         docs_url=None,  # its page would ask a content network for its program
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name.rstrip("_"),  # names of functions in clients
     )
     counted = counting.Metrics(shelf)
     app.state.shelf, app.state.metrics, app.state.options = shelf, counted, options

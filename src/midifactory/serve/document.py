@@ -26,15 +26,16 @@ def complete_document(app: FastAPI, needs_token: bool) -> None:
                 schemas[model.__name__] = own
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
-            for path, methods in document["paths"].items():
-                for operation in methods.values():
-                    refused = ("422", "429", "503", "504") if "music" in operation["tags"] else ()
-                    for status in (*refused, *(("401",) if needs_token else ()), *(("413",) if path else ())):
-                        operation["responses"][status] = dict(PROBLEM)
-                    if not refused:
-                        operation["responses"].pop("422", None)
-                    if "requestBody" in operation or "parameters" in operation:
-                        operation["responses"]["422"] = dict(PROBLEM)
+            for operation in (operation for methods in document["paths"].values() for operation in methods.values()):
+                statuses = {"401"} if needs_token else set[str]()
+                if "requestBody" in operation:
+                    statuses |= {"400", "408", "413"}
+                if "requestBody" in operation or "parameters" in operation:
+                    statuses.add("422")
+                if "music" in operation["tags"]:
+                    statuses |= {"406", "429", "503", "504"}
+                operation["responses"].pop("422", None)  # FastAPI's own form of it
+                operation["responses"] |= {status: dict(PROBLEM) for status in sorted(statuses)}
             if needs_token:
                 document["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
                 document["security"] = [{"bearer": []}]

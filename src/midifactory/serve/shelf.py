@@ -187,11 +187,19 @@ class _Promise:
     def __init__(self, served: Served, rows: int):
         self.served, self.rows = served, rows
 
-    def __enter__(self) -> None:
+    def give(self) -> None:
+        """From now on they count."""
         self.served.rows += self.rows
 
-    def __exit__(self, *error: object) -> None:
+    def take_back(self) -> None:
+        """They count no more."""
         self.served.rows -= self.rows
+
+    def __enter__(self) -> None:
+        self.give()
+
+    def __exit__(self, *error: object) -> None:
+        self.take_back()
 
 
 def _advance(work: Work[T]) -> tuple[Any, T | None]:

@@ -97,30 +97,35 @@ async def events_of(
     except Problem as problem:  # others came while this one was prepared
         yield event("problem", problem.body)
         return
-    with promise:
-        work = asyncio.ensure_future(served.perform(task.work, progress, heard.put_nowait))
-        work.add_done_callback(lambda _: heard.put_nowait(None))
-        try:
-            yield event("start", {"model": served.name, "seed": task.seed, "said": task.said})
-            if task.opening:
-                yield b"".join(told(sample, note) for sample in range(task.samples) for note in task.opening)
-            first = True
-            async for notes in _arrivals(heard, limits, begin):
-                if notes and first:
-                    counted.first_note.observe(asyncio.get_running_loop().time() - begin)
-                    first = False
-                yield b"".join(told(note.row, note) for note in notes) or KEEP_ALIVE
-            results = work.result()
-            counted.pieces.labels(served.name).inc(len(results))
-            for sample, result in enumerate(results):
-                if missing := _missing(result, streamed[sample]):
-                    yield b"".join(note_event(note, sample + 1) for note in missing)
-            yield event("end", await asyncio.to_thread(_end, served, task, progress, results))
-        except Exception as error:
-            yield event("problem", problem_of(error).body)
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+    promise.give()
+    work = asyncio.ensure_future(served.perform(task.work, progress, heard.put_nowait))
+
+    def done(_: object) -> None:
+        promise.take_back()  # a client that reads slowly keeps nobody waiting
+        heard.put_nowait(None)
+
+    work.add_done_callback(done)
+    try:
+        yield event("start", {"model": served.name, "seed": task.seed, "said": task.said})
+        if task.opening:
+            yield b"".join(told(sample, note) for sample in range(task.samples) for note in task.opening)
+        first = True
+        async for notes in _arrivals(heard, limits, begin):
+            if notes and first:
+                counted.first_note.observe(asyncio.get_running_loop().time() - begin)
+                first = False
+            yield b"".join(told(note.row, note) for note in notes) or KEEP_ALIVE
+        results = work.result()
+        counted.pieces.labels(served.name).inc(len(results))
+        for sample, result in enumerate(results):
+            if missing := _missing(result, streamed[sample]):
+                yield b"".join(note_event(note, sample + 1) for note in missing)
+        yield event("end", await asyncio.to_thread(_end, served, task, progress, results))
+    except Exception as error:
+        yield event("problem", problem_of(error).body)
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
 
 
 async def _arrivals(
