@@ -25,7 +25,7 @@ def save_weights(weights: dict[str, Tensor], path: Path, dtype: torch.dtype = to
         first[place] = name
         kept = value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype)
         stored[name] = kept.clone(memory_format=torch.contiguous_format)
-    save_file(stored, path, {"format": "pt", _SHARED: json.dumps(shared)})
+    save_file(stored, path, {_SHARED: json.dumps(shared)})  # more words would stand in any order: other bytes each time
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
