@@ -169,7 +169,8 @@ def _rows_nats(model: CausalModel, rows: Sequence[np.ndarray], conditions: Any, 
         found = _nats(output.logits, tokens[:, 1:])
         return [values[:length] for values, length in zip(found, lengths, strict=True)]
     parts: list[list[np.ndarray]] = [[] for _ in rows]
-    state, alive = model.new_state(len(rows), lengths[0]), len(rows)  # type: ignore[attr-defined]
+    stateful: Any = model  # in_parts is said of such a one alone
+    state, alive = stateful.new_state(len(rows), lengths[0]), len(rows)
     for start in range(0, lengths[0], _PART):
         still = sum(length > start for length in lengths)
         if still < alive:  # rows that have ended leave; the longest come first
@@ -177,7 +178,7 @@ def _rows_nats(model: CausalModel, rows: Sequence[np.ndarray], conditions: Any, 
             state.select(range(alive))
             conditions = _stacked([conditions], alive) if conditions is not None else None
         inputs = tokens[:alive, start : start + _PART + 1]
-        output = model(inputs[:, :-1], state=state, **_keywords(conditions))
+        output = stateful(inputs[:, :-1], state=state, **_keywords(conditions))
         found = _nats(output.logits, inputs[:, 1:])
         for index, values in enumerate(found):
             parts[index].append(values[: lengths[index] - start])

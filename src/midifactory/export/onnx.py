@@ -98,8 +98,9 @@ def _recurrent_layer(
     x: Any, hidden: Any, cell: Any, w_in: Any, w_on: Any, b_in: Any, b_on: Any, lstm: bool
 ) -> tuple[Any, Any, Any]:
     """program.recurrent_layer in ONNX's operators, whose gates stand in another order than torch's."""
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
 
+    op: Any = opset18  # its stubs take tensors alone, where the exporter takes lists
     order = (0, 3, 1, 2) if lstm else (1, 0, 2)  # ifgo as iofg; rzn as zrn
     size = int(w_on.shape[1])
 

@@ -23,7 +23,7 @@ from midifactory.export.hub import exported_card, refuse_filled
 from midifactory.export.running import ROWS, Layout, ProgramModel, Run
 from midifactory.models.attention import Attention
 from midifactory.models.inputs import TokenInput
-from midifactory.models.interface import SequenceModel
+from midifactory.models.interface import PlaceReader, SequenceModel
 from midifactory.models.moe import Experts
 from midifactory.models.positions import Span
 from midifactory.models.quantise import Int8Linear
@@ -334,7 +334,7 @@ def program_trained(card: dict[str, Any], run: Run, source: Path, digest: str) -
 
     def build(tokenizer: Tokenizer) -> SequenceModel:
         layout = Layout.from_json(card["program"])
-        return ProgramModel(layout, run, tokenizer.places() if layout.place_features else None)
+        return ProgramModel(layout, run, cast(PlaceReader, tokenizer.places()) if layout.place_features else None)
 
     trained = trained_of(card, build, source, digest)
     trained.model.eval()

@@ -94,7 +94,10 @@ class Layout:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Layout":
         """What `to_json` gave, through JSON."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**fields)
 
 
 @dataclass

@@ -53,7 +53,9 @@ class Decoder:
     once for a step at most, since each call wakes that thread.
     """
 
-    def __init__(self, engine: Engine, most_rows: int, post: Callable[[Callable[[], None]], None], name: str = "model"):
+    def __init__(
+        self, engine: Engine, most_rows: int, post: Callable[[Callable[[], None]], object], name: str = "model"
+    ):
         self._engine, self._most_rows, self._post = engine, most_rows, post
         self._changed = threading.Condition()  # it may be entered again by who is in it
         self._batch = engine.batch()
@@ -162,15 +164,15 @@ class Decoder:
             if round_.on_notes is not None and (whole := settled_notes(row, number)):
                 notes.setdefault(round_, []).extend(whole)
         for row in finished:
-            if (place := self._places.pop(id(row), None)) is None:
+            if (left := self._places.pop(id(row), None)) is None:
                 continue  # its round was given up in this step
-            round_ = place.round
+            round_ = left.round
             round_.left -= 1
-            if place.own.cut:
-                round_.cut.add(place.number)
-            if place.own.error is not None:
+            if left.own.cut:
+                round_.cut.add(left.number)
+            if left.own.error is not None:
                 self._drop(round_)
-                ended.append((round_, place.own.error))
+                ended.append((round_, left.own.error))
             elif not round_.left:
                 ended.append((round_, None))
         return ended
