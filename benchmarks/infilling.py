@@ -3,9 +3,10 @@
 For regions of held-out pieces of the run's own corpus (validation and test in turn; four bars; one voice and all voices
 alternately): nats per note of what stood there, given what surrounds it; and of new notes in its place whether their
 key is that of the surroundings, how much of their pitch classes' time is shared with them, and how many bars are empty.
-The same is measured of what stood there, and of what stands at the same place of the next piece. Prints JSON.
+The same is measured of what stood there, and of what stands at the same place of the next piece. Then the same pieces'
+lowest voice anew as a whole, as `add_track` adds one, and all but their highest one, as `harmonise` does. Prints JSON.
 
-    python benchmarks/infilling.py RUN [--infills 50] [--bars 4]
+    python benchmarks/infilling.py RUN [--infills 50] [--bars 4] [--wholes 20]
 """
 
 import argparse
@@ -103,21 +104,33 @@ def judged(notes: Score, surroundings: Score, bars: int, lines: np.ndarray) -> d
     }
 
 
-def measure(infiller: Infiller, data: MidiDataModule, infills: int, bars: int) -> dict[str, object]:
-    """All figures, for one voice and for all voices."""
+def measure(infiller: Infiller, data: MidiDataModule, infills: int, bars: int, wholes: int) -> dict[str, object]:
+    """All figures, for one voice and for all voices, and for whole voices."""
     generator = np.random.default_rng(0)
     paths = [piece.path for split in ("validation", "test") for piece in data.corpus.of(split)]
     scores = [score for score in map(load_score, paths) if len(bar_lines(score)) - 1 >= 3 * bars]
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     nats: dict[str, list[tuple[float, int]]] = {}
+    tasks: list[tuple[str, int, int, int, tuple[int, ...]]] = []
     for number in range(infills):
+        score = scores[number % len(scores)]
+        kind = ("one voice", "all voices")[number % 2]
+        first = int(generator.integers(1, len(bar_lines(score)) - 1 - bars))
+        voice = int(generator.integers(len(score.tracks)))
+        voices = (voice,) if number % 2 == 0 else tuple(range(len(score.tracks)))
+        tasks.append((kind, number, first, first + bars, voices))
+    for number in range(wholes):
+        score = scores[number % len(scores)]
+        by_height = sorted(
+            range(len(score.tracks)), key=lambda index: score.tracks[index].notes.numpy()["pitch"].mean()
+        )
+        for kind, voices in (("the lowest voice", by_height[:1]), ("all but the highest voice", by_height[:-1])):
+            tasks.append((kind, number, 0, len(bar_lines(score)) - 1, tuple(sorted(voices))))
+    for done, (kind, number, first, last, voices) in enumerate(tasks, start=1):
         score, other = scores[number % len(scores)], scores[(number + 1) % len(scores)]
         lines = bar_lines(score)
-        kind = ("one voice", "all voices")[number % 2]
-        first = int(generator.integers(1, len(lines) - 1 - bars))
-        voice = int(generator.integers(len(score.tracks)))
-        region = Region(first, first + bars, (voice,) if number % 2 == 0 else tuple(range(len(score.tracks))))
-        inside = lines[first : first + bars + 1]
+        region = Region(first, last, voices)
+        inside = lines[first : last + 1]
         start, end = int(inside[0]), int(inside[-1])
         around = near(score, region, lines, bars)
         (filled,) = infiller.fill(score, region, Sampling(), seed=number)
@@ -127,15 +140,15 @@ def measure(infiller: Infiller, data: MidiDataModule, infills: int, bars: int) -
             "another piece": only(other, region.tracks, start, end),
         }
         for name, notes in rows.items():
-            found.setdefault(kind, {}).setdefault(name, []).append(judged(notes, around, bars, inside))
+            found.setdefault(kind, {}).setdefault(name, []).append(judged(notes, around, last - first, inside))
         if told := span_nats(infiller, score, region):
             nats.setdefault(kind, []).append(told)
-        print(f"{number + 1}/{infills}", end="\r", file=sys.stderr, flush=True)
+        print(f"{done}/{len(tasks)}", end="\r", file=sys.stderr, flush=True)
     return {
         kind: {
             "infills": len(rows["model"]),
-            "nats_per_note": round(sum(n for n, _ in nats[kind]) / sum(c for _, c in nats[kind]), 3),
-            "measured": len(nats[kind]),
+            "nats_per_note": per_note(nats.get(kind, [])),
+            "measured": len(nats.get(kind, [])),
             **{
                 name: {key: round(float(np.mean([r[key] for r in part])), 3) for key in part[0]}
                 for name, part in rows.items()
@@ -145,15 +158,22 @@ def measure(infiller: Infiller, data: MidiDataModule, infills: int, bars: int) -
     }
 
 
+def per_note(nats: Sequence[tuple[float, int]]) -> float | None:
+    """Of (nats, notes) together; None of none."""
+    return round(sum(n for n, _ in nats) / sum(notes for _, notes in nats), 3) if nats else None
+
+
 def main() -> None:
     """Print the figures of a run as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--infills", type=int, default=50)
     parser.add_argument("--bars", type=int, default=4)
+    parser.add_argument("--wholes", type=int, default=20)
     arguments = parser.parse_args()
     trained = load_trained(checkpoint_in(str(arguments.run)))
-    print(json.dumps(measure(Infiller(trained), open_run(arguments.run), arguments.infills, arguments.bars), indent=1))
+    infiller, data = Infiller(trained), open_run(arguments.run)
+    print(json.dumps(measure(infiller, data, arguments.infills, arguments.bars, arguments.wholes), indent=1))
 
 
 if __name__ == "__main__":
