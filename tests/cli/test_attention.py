@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from attention_page import read_page
-from cli.conftest import run_command, write_midi
+from cli.conftest import write_midi
 from midifactory.cli.attention import read
 from midifactory.errors import UserError
 from midifactory.tokens.tokenizer import ONSET_TYPES
@@ -164,9 +164,7 @@ def test_mistakes_are_told_in_one_line(in_studio, studio, tmp_path):
         assert len(done.message.splitlines()) == 1
 
 
-def test_a_model_without_attention(tmp_path):
-    write_midi(tmp_path / "a.mid", 1)
+def test_a_model_without_attention():
     gru = SimpleNamespace(model=object(), tokenizer=tokenizer_of("remi_plus"), window=100, path="gru.ckpt")
     with pytest.raises(UserError, match="object has no attention maps; train with model=transformer"):
         read(gru, everything())
-    assert run_command(tmp_path, "attention", "a.mid").code == 2  # and without any checkpoint

@@ -7,8 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 
-from midifactory.cli import obedience
+from midifactory.cli import asking, obedience
 from midifactory.cli.asking import asked_values, told_length, typed_values
 from midifactory.data.conditions import ConditionCodec, Label, Number
 from midifactory.errors import UserError
@@ -306,12 +307,13 @@ class TestModelsThatAlwaysOrNeverObey:
             labels = conditions.labels[:, 0].tolist()
             return [SimpleNamespace(score=labels[row] if obeys else (row * 7) % count) for row in range(count)]
 
-        monkeypatch.setattr(obedience, "compose", compose)
-        monkeypatch.setattr(obedience, "opening_of_style", lambda *_: None)
-        monkeypatch.setattr(obedience, "bind_range", lambda *_: None)
-        monkeypatch.setattr(obedience, "parse_wishes", lambda *_: None)
+        monkeypatch.setattr(asking, "compose", compose)
+        for name in ("opening_of_style", "bind_range", "parse_wishes", "read_sampling"):
+            monkeypatch.setattr(asking, name, lambda *_: None)
         codec = ConditionCodec((DENSITY, KEY))
-        config = SimpleNamespace(samples=200, bars=4, seed=0, guidance=1.0, at_once=8)
+        config = OmegaConf.create(
+            {"asked": "model", "samples": 200, "bars": 4, "seed": 0, "guidance": 1.0, "at_once": 8, "generate": {}}
+        )
         model = SimpleNamespace(conditions=codec, profile=None, tokenizer=None, segment={})
         for name, value_of in (
             ("density", float),
@@ -320,7 +322,7 @@ class TestModelsThatAlwaysOrNeverObey:
             measure = lambda number, name=name, value_of=value_of: {name: value_of(number)}  # noqa: E731
             monkeypatch.setattr(obedience, "attributes_of", measure)
             only = SimpleNamespace(**{**vars(model), "conditions": ConditionCodec((codec.fields[name == "key"],))})
-            yield obedience.ask(only, name, config, None)
+            yield obedience.ask(only, name, config)
 
     def test_always(self, monkeypatch):
         density, key = self.report(monkeypatch, obeys=True)

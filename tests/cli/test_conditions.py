@@ -106,8 +106,8 @@ def test_training_says_what_was_told_what_it_is_worth_and_what_may_be_asked(trai
     (run,) = (folder / "outputs" / "train").iterdir()
     result = json.loads((run / "result.json").read_text())
     for part in (result["validation"], result["test"]):
-        assert part["nats_per_note"] < part["nats_per_note_unconditional"]
-        assert part["nats_per_note_told_attributes"] < part["nats_per_note_unconditional"]
+        told = part["nats_per_note_told_attributes"]
+        assert told < min(part["nats_per_note"], part["nats_per_note_unconditional"])
     codec = load_trained(run / "checkpoints" / "best.ckpt").conditions
     assert codec is not None
     assert codec.names == ("folder", "density")

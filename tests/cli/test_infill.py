@@ -150,7 +150,7 @@ def test_a_checkpoint_not_trained_for_it_is_refused(desk, command):
     more = {"infill": ("bars=2",), "add_track": ("instrument=bass",), "harmonise": ()}[command]
     done = run_command(desk, command, "a song.mid", *more, f"checkpoint={desk / 'plain'}")
     assert done.code == 2
-    assert "it was not trained for infilling; train one with data.infill=0.5" in done.message
+    assert "it was not trained for infilling; take checkpoint=box, or train one with data.infill=0.5" in done.message
     assert done.message.count("\n") == 0
 
 

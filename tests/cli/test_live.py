@@ -260,7 +260,7 @@ def test_controls_turn_what_plays_without_an_answer(in_studio, tmp_path, machine
     assert "temperature 1.50 from the next bar on" in done.out
     assert "temperature 0.5" not in done.out, "only the last value counts"
     assert "tempo 40 from now on" in done.out
-    assert "heard" not in done.out
+    assert "heard 1 notes" not in done.out
     assert sum(len(track.notes) for track in Score(tmp_path / "jam.mid").tracks) > 0
 
 

@@ -221,7 +221,9 @@ def test_what_cannot_be_is_refused_in_one_line(score, region, message):
 def test_a_model_without_the_tokens_is_refused_with_how_to_train_one():
     plain = tokenizer_of("remi_plus")
     model = Transformer(plain.vocab_size, d_model=16, heads=2, layers=1, context=64)
-    with pytest.raises(UserError, match=r"it was not trained for infilling; train one with data.infill=0.5"):
+    with pytest.raises(
+        UserError, match=r"it was not trained for infilling; take checkpoint=box, or train one with data.infill=0.5"
+    ):
         Infiller(Model(model, plain, 64, PROFILE), "run/best.ckpt")
 
 

@@ -43,7 +43,7 @@ from midifactory.tokens.infill import Event, Passage, Rearranger, Split, around
 from midifactory.tokens.tokenizer import Tokenizer
 from midifactory.tokens.walk import Walk
 
-HOW_TO_TRAIN = "train one with data.infill=0.5, such as python train.py experiment=infill_chorales"
+HOW_TO_TRAIN = "take checkpoint=box, or train one with data.infill=0.5 (python train.py experiment=infill_chorales)"
 _FILL_SHARE = 0.5  # of the window, for what is filled in a round
 # A row takes at most so many times the tokens that a bar has elsewhere, and so many at least.
 _MOST_PER_BAR, _LEAST_MOST = 6, 96
