@@ -121,7 +121,7 @@ SPLIT = ["data.root='my midis'", "data.limit=null", "data.fractions=[0.5, 0.25, 
         (["data=maestro", "split=train"], [*CUT, "checkpoint=it", "data=maestro", "split=train"]),
         (["data.root=other"], [*CUT, "checkpoint=it", "data=folder", "data.root=other"]),
         (["data.root=./my midis"],
-         [*CUT, *SPLIT[1:], LIMIT, "checkpoint=it", "data=folder", "data.root=./my midis"]),
+         ["data=folder", *CUT, *SPLIT[1:], LIMIT, "checkpoint=it", "data.root=./my midis"]),
         (["--model", "5-gram"], ["--baseline", "5-gram"]),
         (["model=5-gram", "data.root=other"], ["data=folder", "baseline=5-gram", "data.root=other"]),
         (["--help"], ["--help"]),
@@ -131,6 +131,19 @@ def test_a_corpus_is_split_as_in_training_and_classes_are_ours(monkeypatch, type
     monkeypatch.setattr(evaluate, "newest_checkpoint", lambda: Path("it"))
     monkeypatch.setattr(evaluate, "read_card", lambda path: CARD)
     assert evaluate.with_own_data(typed) == expected
+
+
+def test_a_corpus_known_by_name_stays_itself_where_its_folder_is_typed(monkeypatch):
+    """As a folder of files it would be split in another way, and hold pieces of the training."""
+    card = {"settings": {"data": CARD["settings"]["data"] | {"name": "nottingham", "root": "tunes"}}}
+    monkeypatch.setattr(evaluate, "newest_checkpoint", lambda: Path("it"))
+    monkeypatch.setattr(evaluate, "read_card", lambda path: card)
+    given = evaluate.with_own_data(["data.root=./tunes"])
+    assert [item for item in given if item.startswith("data=")] == ["data=nottingham"]
+    assert {"data.seed=3", "data.root=./tunes"} <= set(given)
+    given = evaluate.with_own_data(["data.root=other"])
+    assert [item for item in given if item.startswith("data=")] == ["data=folder"]
+    assert not [item for item in given if item.startswith("data.seed")]
 
 
 def test_a_stride_is_taken_and_said(studio, in_studio):

@@ -71,25 +71,27 @@ def with_own_data(argv: list[str]) -> list[str]:
     argv = [re.sub(r"\A(--)?model(=|\Z)", r"\1baseline\2", sample_evaluation.quoted(item)) for item in argv]
     overrides = [item for item in to_overrides("evaluate", argv) if not item.startswith("-")]
     typed = {item.partition("=")[0].lstrip("+~"): item.partition("=")[2] for item in overrides}
-    if "data.root" in typed and "data" not in typed:
-        argv, typed = ["data=folder", *argv], typed | {"data": "folder"}
+    root_alone = "data.root" in typed and "data" not in typed
+    of_folder = ["data=folder", *argv] if root_alone else argv
     if "baseline" in typed or any(flag in argv for flag in ("-h", "--help", "-c", "--cfg", "--hydra-help")):
-        return argv
+        return of_folder
     if "checkpoint" not in typed and sample_evaluation.names_folder(typed.get("samples", "")):
-        if "data" not in typed:
+        if not {"data", "data.root"} & typed.keys():
             raise UserError(f"samples={typed['samples']}: name the music to compare it with, as data=maestro")
-        return argv
+        return of_folder
     given = next((match[1] for item in argv if (match := re.fullmatch(r"(?:--)?checkpoint=(.+)", item))), "null")
     path = newest_checkpoint() if given == "null" else checkpoint_in(given.strip("'\""))
     card = read_card(path)
     stored, corpus = card.get("settings", {}).get("data"), str(card.get("corpus"))
     if not stored or "name" not in stored:
-        if "data" in typed:
-            return argv
+        if {"data", "data.root"} & typed.keys():
+            return of_folder
         if re.fullmatch(r"\w+", corpus) and (conf_dir() / "data" / f"{corpus}.yaml").is_file():
             named = [f"data={corpus}", f"checkpoint={quote(str(path))}"]  # exported, so without its settings
             return [*named, *(item for item in argv if not re.match(r"(--)?checkpoint=", item))]
         raise UserError(f"checkpoint={path}: it does not say what it was trained on; name the music, as data=maestro")
+    if root_alone and not _same_root(stored, typed):
+        argv, typed = of_folder, typed | {"data": "folder"}
     keys = [*_OF_MODEL, *(_OF_CORPUS if _same_corpus(stored, typed) else ())]
     own = [f"data={stored['name']}", *_overrides_of("data", {key: stored[key] for key in keys if key in stored})]
     others = [item for item in argv if not re.match(r"(--)?checkpoint=", item)]
@@ -100,7 +102,12 @@ def _same_corpus(stored: dict[str, Any], typed: dict[str, str]) -> bool:
     """Whether what is typed means the corpus of a run: it is then to be split as there, or its test would be known."""
     if typed.get("data", stored["name"]) != stored["name"]:
         return False
-    if stored["name"] != "folder" or "data.root" not in typed or not stored.get("root"):
+    return stored["name"] != "folder" or "data.root" not in typed or _same_root(stored, typed)
+
+
+def _same_root(stored: dict[str, Any], typed: dict[str, str]) -> bool:
+    """Whether the folder that is typed is that of a run, or the run did not say."""
+    if not stored.get("root"):
         return True
     roots = (typed["data.root"].strip("'\""), stored["root"])
     return len({Path(root).expanduser().resolve() for root in roots}) == 1

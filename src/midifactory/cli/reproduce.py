@@ -82,7 +82,7 @@ def reproduce(row: Row, options: dict[str, str]) -> int:
     if anew or not (target / "evaluation.json").is_file():
         # A checkpoint knows where its music lies.
         known = [f"checkpoint={quote(str(run))}"] if run else []
-        where = place if run is None or "run" in options else []
+        where = [] if run else place
         started, started_cpu = time.monotonic(), time.process_time()
         # What is compared is the likelihood; samples take longer than it and are composed to be recorded.
         less = [] if recording else ["samples=0"]
