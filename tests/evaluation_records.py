@@ -77,6 +77,27 @@ def record(rows=None, *, samples=True, kind="exact", keeps=("tempo", "velocity")
     })  # fmt: skip
 
 
+def obedience(**changes):
+    """Of 5 pieces for each attribute; `changes` replace top-level values."""
+    density = {
+        "unit": "notes a beat", "pieces": 4, "without": 1, "spearman": 0.8, "low": 0.31, "high": 0.97,
+        "median_difference": 0.25, "asked": [1.0, 2.0, 3.0, 4.0, 5.0], "measured": [1.5, 2.0, 2.5, None, 5.0],
+    }  # fmt: skip
+    key = {
+        "unit": "", "pieces": 5, "without": 0, "exact": 0.6, "guessing": 0.4,
+        "asked": ["C major", "C major", "A minor", "A minor", "D minor"],
+        "measured": ["C major", "G major", "A minor", "A minor", "F major"],
+    }  # fmt: skip
+    parts = {
+        "asked": "command",
+        "guidance": 2.0,
+        "bars": None,
+        "count": 5,
+        "attributes": {"density": density, "key": key},
+    }
+    return copy.deepcopy({**parts, **changes})
+
+
 def _copy(notes):
     return {"notes": notes, "beats": notes / 4, "piece": "bwv 2", "bar": 1, "piece_bar": 5, "transposition": 0}
 

@@ -33,7 +33,7 @@ COMMANDS = (
     *("orchestrate", "live", "obedience", "infill", "add_track", "harmonise", "evaluate", "export"),
     *("compare", "serve"),
 )
-NOT_COMMANDS = {"composing", "filling"}
+NOT_COMMANDS = {"asking", "composing", "filling"}
 GROUPS_OF_TRAIN = (
     *(
         "data",

@@ -270,6 +270,39 @@ def test_an_interrupted_report_goes_on(trained, monkeypatch):
     assert_refused(run_command(trained, "obedience", f"resume={trained}"), "no report was begun there")
 
 
+def test_an_evaluation_asks_as_the_report_does_and_goes_on(trained, monkeypatch):
+    asked = ("bars=1", "guidance=2")
+    assert run_command(trained, "obedience", "samples=4", *asked).code == 0
+    expected = report_of(trained)[0]["attributes"]
+    seen, ask = [], obedience.ask
+    monkeypatch.setattr(obedience, "ask", lambda model, name, config: seen.append(name) or ask(model, name, config))
+
+    def evaluated(name: str, *arguments: str) -> tuple[Outcome, dict, str]:
+        folder = trained / "outputs" / "evaluate" / name
+        less = ("samples=0", "likelihood=false", f"hydra.run.dir={folder}")
+        done = run_command(trained, "evaluate", *less, *asked, *arguments)
+        assert done.code == 0, done
+        return done, json.loads((folder / "evaluation.json").read_text()), (folder / "evaluation.html").read_text()
+
+    done, record, page = evaluated("one", "obedience=4")
+    assert re.search(r"density +4  Spearman", done.out)
+    how = {"asked": "command", "guidance": 2, "bars": 1, "count": 4}
+    assert record["obedience"] == {**how, "attributes": expected}
+    assert page.count("<h2>Obedience</h2>") == 1
+    assert page.count("<title>asked ") == 8
+    assert seen == ["density", "mean_pitch"]
+    assert evaluated("one", "obedience=4")[1]["obedience"] == record["obedience"]
+    assert len(seen) == 2, "what the folder has is not asked again"
+    assert evaluated("two", "obedience=2", "asked=model")[1]["obedience"]["count"] == 2
+    done = run_command(trained, "compare", "outputs/evaluate/one", "outputs/evaluate/two")
+    assert done.code == 0, done
+    assert "B: asked=model, guidance=2, 2 pieces each" in done.out
+    (page,) = (trained / "outputs" / "compare").glob("*/compare.html")
+    assert "asked=model, guidance=2" in page.read_text()
+    other = evaluated("one", "obedience=2")[1]["obedience"]
+    assert (other["count"], len(seen)) == (2, 6), "other settings begin anew"
+
+
 @pytest.mark.parametrize(
     ("command", "arguments", "parts"),
     [
@@ -285,6 +318,11 @@ def test_an_interrupted_report_goes_on(trained, monkeypatch):
         ("obedience", ["generate.prompt=song.mid"], ["generate.prompt=song.mid", "leave it out"]),
         ("obedience", ["generate.polyphony=0", "samples=2"], ["polyphony=0", "density", "asked=model"]),
         ("obedience", ["guidance=much"], ["guidance=much", "number"]),
+        ("evaluate", ["obedience=1"], ["obedience=1", "at least 2"]),
+        ("evaluate", ["obedience=some"], ["obedience=some", "at least 2"]),
+        ("evaluate", ["obedience=2", "asked=loudly"], ["asked=loudly", "command, model"]),
+        ("evaluate", ["obedience=2", "generate.prompt=song.mid"], ["generate.prompt=song.mid", "leave it out"]),
+        ("evaluate", ["obedience=2", "model=5-gram", "data=folder", "data.root=songs"], ["obedience=2", "checkpoint="]),
     ],
 )
 def test_what_cannot_be_asked_is_told(trained, command, arguments, parts):
@@ -294,6 +332,8 @@ def test_what_cannot_be_asked_is_told(trained, command, arguments, parts):
 def test_a_model_that_was_told_no_attributes(in_studio):
     refused = in_studio("generate", "bars=1", "density=high")
     assert_refused(refused, "conditions.density", "trained without conditions", 'train.py "conditions=[density]"')
+    refused = in_studio("evaluate", "obedience=4")
+    assert_refused(refused, "not trained for attributes", 'python train.py "conditions=[density,')
     refused = in_studio("obedience")
     assert_refused(refused, "not trained for attributes", 'python train.py "conditions=[density,')
 

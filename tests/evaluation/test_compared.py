@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from evaluation_records import distance, interval, piece_rows, record
+from evaluation_records import distance, interval, obedience, piece_rows, record
 from midifactory.errors import UserError
 from midifactory.evaluation.bootstrap import Interval, interval_of_difference
 from midifactory.evaluation.compared import Run, check_record, compare, conclusion, table_lines
@@ -64,6 +64,28 @@ def test_the_same_seed_says_the_same_and_the_order_of_pieces_is_nothing():
     assert compare(runs(one, other), seed=3) == found
     other["likelihood"]["pieces"].reverse()
     assert compare(runs(one, other), seed=3) == found
+
+
+def test_obedience_stands_side_by_side_without_a_rank():
+    other = obedience(asked="model", guidance=1.5)
+    other["attributes"]["density"].update(spearman=None, low=None, high=None)
+    del other["attributes"]["key"]
+    asked = [record(likelihood=None, samples=False, obedience=part) for part in (obedience(), other)]
+    found = compare(runs(asked[0], record(samples=False), asked[1]))
+    assert found["obedience"]["runs"] == ["A", "C"]
+    assert "asked" not in found["obedience"]["attributes"]["density"]["A"]
+    lines = table_lines(found)
+    density, key, *how = lines[-4:]
+    assert density.split("Spearman ")[1:] == ["0.80 (0.31 to 0.97)         ", "nan (nan to nan)"]
+    assert key.split() == ["key", "exactly", "60%", "(guessing", "40%)", "-"]
+    assert how == [
+        "A: asked=command, guidance=2, 5 pieces each",
+        "C: asked=model, guidance=1.5, 5 pieces each",
+    ]
+    json.dumps(found, allow_nan=False)
+    assert compare(runs(record(obedience=obedience()), record()))["obedience"] is None
+    with pytest.raises(UserError, match="nothing to compare"):
+        compare(runs(asked[0], record(likelihood=None, samples=False)))
 
 
 def test_models_of_one_kind_are_seldom_told_apart():
@@ -192,7 +214,7 @@ def test_other_music_is_refused(field, value):
 
 
 def test_nothing_to_compare():
-    with pytest.raises(UserError, match="fewer than two runs have a likelihood, or samples"):
+    with pytest.raises(UserError, match="fewer than two runs have a likelihood, samples or obedience"):
         compare(runs(record(samples=False), record(likelihood=None, tokenizer=None)))
 
 

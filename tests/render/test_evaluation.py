@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from evaluation_records import distance, interval, record, statistic
+from evaluation_records import distance, interval, obedience, record, statistic
 from midifactory.render.evaluation import MOST_SECONDS, _panels, findings, metric_rows, save_evaluation_report
 from midifactory.render.rows import TIMES, decimals, doublings, with_interval
 from pages import HOSTILE, Page
@@ -85,11 +85,31 @@ def test_figures_and_what_is_not_there(tmp_path):
     _, page = made(tmp_path, record(likelihood=None, tokenizer=None, model=None, parameters=None))
     assert "Likelihood" not in page.text
     assert page.text.count("None") == 0
-    _, page = made(tmp_path, record(obedience={"density": {"spearman": 0.8, "low": None}}))
-    assert "density spearman" in page.text
     bound = record(kind="bound")
     assert "upper bounds" in made(tmp_path, bound)[1].text
     assert findings(bound)[0].startswith("At most ")
+
+
+def test_what_was_asked_is_drawn_against_what_was_measured(tmp_path):
+    _, page = made(tmp_path, record(samples=False, obedience=obedience()))
+    words = " ".join(page.text.split())
+    assert "one attribute at a time, 5 pieces for each at guidance 2, as typed at generate" in words
+    assert "density command Spearman 0.80 (0.31 to 0.97) 0.25 notes a beat 4 1" in words
+    assert "key command exactly 60.0 % 40.0 % 5 0" in words
+    dots = [item for tag, item in page.tags if tag == "circle" and item.get("class") == "samples"]
+    # Both axes go from 1 to 5 and a twentieth beyond.
+    assert [(float(dot["cx"]), float(dot["cy"])) for dot in dots] == [
+        (14.5, 100.9), (87.3, 87.3), (160.0, 73.6), (305.5, 5.5),
+    ]  # fmt: skip
+    bars = [item["aria-label"] for tag, item in page.tags if tag == "svg" and "share that is" in item["aria-label"]]
+    assert [label.partition(":")[0] for label in bars] == ["C major", "A minor", "D minor"]
+    assert [float(re.search(r": (\S+)", label)[1]) for label in bars] == [0.5, 1, 0]
+    poor = obedience()
+    poor["attributes"]["density"].update(
+        spearman=None, low=None, high=None, median_difference=None, pieces=0, without=5, measured=[None] * 5
+    )
+    _, page = made(tmp_path, record(obedience=poor))
+    assert "density command Spearman none 0 5" in " ".join(page.text.split())
 
 
 def test_types_without_a_figure_and_baselines_missing(tmp_path):

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from midifactory import files
-from midifactory.cli import hydra_app, sample_evaluation
+from midifactory.cli import hydra_app, obedience_evaluation, sample_evaluation
 from midifactory.cli.arguments import quote, to_overrides
 from midifactory.cli.building import build_datamodule, default_device, plain
 from midifactory.cli.evaluate_notes import evaluate_note_model
@@ -132,16 +132,20 @@ def run(config: DictConfig) -> dict[str, Any]:
     """
     check_settings(config)
     sample_evaluation.check_settings(config)
+    obedience_evaluation.check_settings(config)
     set_threads(config.threads)
     path: Path | None = None
     trained: Trained | None = None
     data: MidiDataModule | None = None
     if config.baseline is None and (config.checkpoint or not isinstance(config.samples, str)):
         path = checkpoint_in(config.checkpoint) if config.checkpoint else newest_checkpoint()
-    if path is not None and holds_notes(path):
+    notes = path is not None and holds_notes(path)
+    if path is not None and not notes:
+        trained = load_trained(path, default_device(config.device, "device"))
+    attributes = obedience_evaluation.attributes_to_ask(config, trained)
+    if path is not None and notes:
         measured = evaluate_note_model(config, path)
     else:
-        trained = load_trained(path, default_device(config.device, "device")) if path else None
         window = read_window(config.stride_tokens, trained, config.baseline)
         data = open_data(config, trained)
         likelihood: dict[str, Any] | None = None
@@ -155,7 +159,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         **measured,
         "split": config.split,
         "seed": config.seed,
-        "settings": {key: value for key, value in plain(config).items() if key != "run_dir"},
+        "settings": {key: value for key, value in plain(config).items() if key not in ("run_dir", "generate")},
         "samples": None,
         "obedience": None,
     }
@@ -167,6 +171,9 @@ def run(config: DictConfig) -> dict[str, Any]:
     if record["samples"]:
         write_record(record, report)
         print("\n".join(sample_evaluation.sample_lines(record["samples"])))
+    if trained is not None and attributes:
+        record["obedience"] = obedience_evaluation.evaluate_obedience(config, trained, attributes)
+        write_record(record, report)
     print(f"  json  {report.resolve()}")
     print(f"  html  {write_report(record, report.parent).resolve()}")
     return record

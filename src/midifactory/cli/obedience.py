@@ -5,6 +5,7 @@ import json
 import math
 import re
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -107,26 +108,41 @@ def run(config: DictConfig) -> dict[str, dict[str, Any]]:
     if config.resume is not None:
         rows = rows_so_far(folder, settings, trained)
         keep_settings(folder)
+    ask_all(trained, names, config, settings, rows, folder)
+    for kind in ("json", "png"):
+        print(f"  {kind}  {(folder / f'obedience.{kind}').resolve()}")
+    return rows
+
+
+def ask_all(
+    trained: Trained,
+    names: Sequence[str],
+    config: DictConfig,
+    settings: dict[str, Any],
+    rows: dict[str, dict[str, Any]],
+    folder: Path,
+) -> None:
+    """Ask for each attribute that is not in `rows`, and add it; obedience.json after each, then a table and a picture.
+
+    config: what is in conf/asking.yaml, and `samples`, `at_once` and `seed`; settings: what the file says of it.
+    """
     for name in names:
         if name in rows:
             continue
         rows[name] = ask(trained, name, config)
         record = {
             "midifactory": metadata.version("midifactory"),
-            "checkpoint": str(path.resolve()),
+            "checkpoint": str(trained.path.resolve()),
             "checkpoint_sha256": trained.sha256,
             "asked": HOW[config.asked],
             "settings": settings,
             "attributes": rows,
         }
-        files.write_text(folder / "obedience.json", json.dumps(_finite(record), ensure_ascii=False, indent=1))
+        files.write_text(folder / "obedience.json", json.dumps(finite(record), ensure_ascii=False, indent=1))
     print("\n".join([f"asked {HOW[config.asked]}", *table_lines(rows)]))
     drawn = {name: row | {"figure": row_figure(row)} for name, row in rows.items()}
     title = f"Asked ({HOW[config.asked]}) and measured, {config.samples} pieces each"
     save_obedience_plot(drawn, folder / "obedience.png", title)
-    for kind in ("json", "png"):
-        print(f"  {kind}  {(folder / f'obedience.{kind}').resolve()}")
-    return rows
 
 
 def check_numbers(config: DictConfig) -> None:
@@ -175,15 +191,15 @@ def ask(trained: Trained, name: str, config: DictConfig) -> dict[str, Any]:
     return {"unit": UNITS.get(name, ""), **found, "asked": asked, "measured": measured}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """`value` with null for what JSON cannot say."""
     if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
+        return {key: finite(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_finite(part) for part in value]
+        return [finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _not_finite(value: Any) -> Any:
-    """A figure of a report as it was before `_finite`."""
+    """A figure of a report as it was before `finite`."""
     return math.nan if value is None else value

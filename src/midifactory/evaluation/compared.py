@@ -14,6 +14,7 @@ from typing import Any
 
 from midifactory.errors import UserError
 from midifactory.evaluation.bootstrap import Interval, interval_of, interval_of_difference
+from midifactory.evaluation.obedience import row_figure
 
 DRAWS = 10_000  # the ends of widened intervals lie far out
 _DOUBT = 0.05  # of all intervals together
@@ -59,7 +60,8 @@ def compare(runs: Sequence[Run], seed: int = 0) -> dict[str, Any]:
 
     runs: of each what was evaluated. groups: runs whose tokens keep the same fields, ranked by nats per note of the
     pieces that all of a group have, with all pairs; a rank is 1 and how many are better beyond doubt. not_ranked: why
-    others are in no group together. samples: their metrics side by side, None for fewer than two runs with samples.
+    others are in no group together. samples: their metrics side by side, None for fewer than two runs with samples; so
+    obedience, which is not ranked.
 
     Raises UserError where nothing can be compared: other corpora or splits, no piece in common, or only tokenizers that
     keep different fields.
@@ -73,8 +75,11 @@ def compare(runs: Sequence[Run], seed: int = 0) -> dict[str, Any]:
     compared = [_group(members, seed) for members in groups.values() if len(members) > 1]
     reasons = [_why_not_ranked(one, other) for one, other in combinations(groups.values(), 2)]
     samples = _samples([run for run in runs if run.record["samples"]])
-    if not compared and samples is None:
-        reasons = reasons or ["fewer than two runs have a likelihood, or samples: there is nothing to compare"]
+    obedience = _obedience([run for run in runs if run.record.get("obedience")])
+    if not compared and samples is None and obedience is None:
+        reasons = reasons or [
+            "fewer than two runs have a likelihood, samples or obedience: there is nothing to compare"
+        ]
         raise UserError(reasons[0])
     return {
         "corpus": runs[0].record["corpus"],
@@ -83,6 +88,7 @@ def compare(runs: Sequence[Run], seed: int = 0) -> dict[str, Any]:
         "groups": compared,
         "not_ranked": reasons,
         "samples": samples,
+        "obedience": obedience,
     }
 
 
@@ -277,6 +283,25 @@ def _samples(runs: Sequence[Run]) -> dict[str, Any] | None:
     return {"runs": [run.label for run in runs], "same_size": same_size, "metrics": metrics}
 
 
+def _obedience(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """How each run was asked, and of every attribute what each obeys; None for one that it was not asked for."""
+    if len(runs) < 2:
+        return None
+    parts = {run.label: run.record["obedience"] for run in runs}
+    attributes: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(name for part in parts.values() for name in part["attributes"]):
+        attributes[name] = dict.fromkeys(parts)
+        for label, part in parts.items():
+            if (row := part["attributes"].get(name)) is not None:
+                figures = {key: value for key, value in row.items() if key not in ("asked", "measured")}
+                attributes[name][label] = figures | {"text": row_figure(row)}
+    how = {
+        label: f"asked={part['asked']}, guidance={part['guidance']:g}, {part['count']} pieces each"
+        for label, part in parts.items()
+    }
+    return {"runs": list(parts), "how": how, "attributes": attributes}
+
+
 def _interval(row: Mapping[str, Any]) -> dict[str, float | None]:
     return {key: row.get(key) for key in ("value", "low", "high")}
 
@@ -309,6 +334,8 @@ def table_lines(found: Mapping[str, Any]) -> list[str]:
     lines += map(_sentence, found["not_ranked"])
     if found["samples"]:
         lines += ["", *_samples_lines(found["samples"])]
+    if found["obedience"]:
+        lines += ["", *_obedience_lines(found["obedience"])]
     return lines
 
 
@@ -344,6 +371,15 @@ def _samples_lines(samples: Mapping[str, Any]) -> list[str]:
         *lines,
         "no nearest is marked: distances depend on number and length of the pieces, which differ between these runs",
     ]
+
+
+def _obedience_lines(obedience: Mapping[str, Any]) -> list[str]:
+    labels = obedience["runs"]
+    lines = [f"{'obedience':<14}{''.join(f'{label:<34}' for label in labels)}".rstrip()]
+    for name, rows in obedience["attributes"].items():
+        cells = (rows[label]["text"] if rows[label] else "-" for label in labels)
+        lines.append(f"{name.replace('_', ' '):<14}{''.join(f'{cell:<34}' for cell in cells)}".rstrip())
+    return [*lines, *(f"{label}: {text}" for label, text in obedience["how"].items())]
 
 
 def _short(row: Mapping[str, float | None] | None) -> str:

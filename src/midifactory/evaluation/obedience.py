@@ -70,7 +70,8 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 def row_figure(row: dict[str, Any]) -> str:
     """The figure of an attribute, as `obeyed_numbers` or `obeyed_words` found it, in words."""
     if "spearman" in row:
-        return f"Spearman {row['spearman']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+        value, low, high = (math.nan if row[key] is None else row[key] for key in ("spearman", "low", "high"))
+        return f"Spearman {value:.2f} ({low:.2f} to {high:.2f})"
     return f"exactly {row['exact']:.0%} (guessing {row['guessing']:.0%})"
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from symusic import Score
 
 from midifactory.music.score import bar_starts, note_arrays, seconds_at
+from midifactory.render.obeyed import obeyed_rows
 from midifactory.render.pages import write_page
 from midifactory.render.pianoroll import DRUM_COLOUR, TRACK_COLOURS, track_label
 from midifactory.render.rows import bar_rows, doublings, ends_of, time_marks, with_interval
@@ -53,7 +54,7 @@ def save_evaluation_report(
         panels=_panels(samples.get("curves")) if samples else [],
         lags=_lags((samples.get("curves") or {}).get(REPETITION)) if samples else None,
         originality=_copies(samples.get("originality")) if samples else [],
-        obedience=_flat(record.get("obedience")),
+        obedience=obeyed_rows(record.get("obedience")),
         pieces=[piece["drawn"] for piece in pieces],
         music=[piece["played"] for piece in pieces],
         settings=_flat(record.get("settings")),
