@@ -9,7 +9,7 @@ from midifactory.render.rows import axis_of, bar_rows, place, with_interval
 
 def obeyed_rows(obedience: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """One for each attribute of evaluation.json's `obedience`: figures as text, `points` or `shares` to be drawn."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, row in obedience["attributes"].items() if obedience else ():
         numeric = "spearman" in row
         figure = with_interval({**row, "value": row["spearman"]}) if numeric else percent(row["exact"])
