@@ -5,6 +5,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+const START_SECONDS = 240;
+
 /** Starts `midifactory serve` on a free port; MIDIFACTORY_PYTHON is the Python that has midifactory[serve]. */
 export async function startServer(...settings) {
   const python = process.env.MIDIFACTORY_PYTHON ?? "python";
@@ -14,10 +16,17 @@ export async function startServer(...settings) {
   const ended = once(child, "exit");
   let said = "";
   const url = await new Promise((resolve, reject) => {
+    const late = setTimeout(() => {
+      child.kill("SIGKILL");
+      reject(new Error(`no server after ${START_SECONDS} seconds:\n${said}`));
+    }, START_SECONDS * 1000);
+    ended.catch(() => undefined).then(() => clearTimeout(late));
     const hear = (part) => {
       said += part;
       const found = /http:\/\/127\.0\.0\.1:\d+/.exec(said);
-      if (found) resolve(found[0]);
+      if (!found) return;
+      clearTimeout(late);
+      resolve(found[0]);
     };
     child.stdout.on("data", hear);
     child.stderr.on("data", (part) => (said += part));
