@@ -33,6 +33,8 @@ from midifactory.serve.schema import (
     with_defaults,
 )
 from midifactory.serve.shelf import Limits, Shelf
+from midifactory.serve.told import Analysis, Health, Models
+from midifactory.serve.told import Styles as StylesTold
 
 M = TypeVar("M", bound=BaseModel)
 _FILE = "a MIDI file; its name is not looked at"
@@ -158,7 +160,7 @@ def _add_answers(app: FastAPI, desk: FrontDesk, options: Options) -> None:
         """The same for a browser's EventSource: what a query can say of the settings."""
         return await desk.stream(request, Generate.model_validate(asked.model_dump(exclude_unset=True)))
 
-    @app.post("/v1/analyze", tags=["music"], response_class=Response, responses={200: {"content": {JSON: {}}}})
+    @app.post("/v1/analyze", tags=["music"], response_class=Response, responses=_json(Analysis))
     async def analyze(
         request: Request,
         file: Annotated[UploadFile, File(description=_FILE)],
@@ -178,7 +180,7 @@ def _add_lists(app: FastAPI, shelf: Shelf, styles: Styles, options: Options, cou
             "health": "/v1/health",
         }
 
-    @app.get("/v1/health", tags=["server"], responses={503: PROBLEM})
+    @app.get("/v1/health", tags=["server"], response_model=None, responses={**_json(Health), 503: PROBLEM})
     async def health() -> dict[str, Any]:
         """Whether all models are in service; needs no token."""
         for name, served in shelf.models.items():
@@ -186,12 +188,12 @@ def _add_lists(app: FastAPI, shelf: Shelf, styles: Styles, options: Options, cou
                 raise Problem(503, f"model={name}: it is not in service; start the server again", name="model")
         return {"status": "ok", "midifactory": app.version, "models": list(shelf.models)}
 
-    @app.get("/v1/models", tags=["server"])
+    @app.get("/v1/models", tags=["server"], response_model=None, responses=_json(Models))
     async def models() -> dict[str, Any]:
         """The models, what they were trained on, and what each may be asked for."""
         return {"models": [served.describe() for served in shelf.models.values()]}
 
-    @app.get("/v1/styles", tags=["server"])
+    @app.get("/v1/styles", tags=["server"], response_model=None, responses=_json(StylesTold))
     async def list_styles() -> dict[str, Any]:
         """The styles, with the settings that each has."""
         return {
@@ -210,13 +212,18 @@ def _add_lists(app: FastAPI, shelf: Shelf, styles: Styles, options: Options, cou
         """Counts and times, as Prometheus reads them."""
         return Response(counted.text(), media_type=counting.CONTENT_TYPE)
 
-    @app.post("/v1/reload", tags=["server"], responses={403: PROBLEM})
+    @app.post("/v1/reload", tags=["server"], response_model=None, responses={**_json(Models), 403: PROBLEM})
     async def reload(model: Annotated[str | None, Query(max_length=200)] = None) -> dict[str, Any]:
         """Load a model's checkpoint (or all) anew; what runs is finished with the old one."""
         if not options.reload:
             raise Problem(403, "reload: only with a token, or on loopback; start the server with a token")
         loaded = await shelf.reload(model)
         return {"models": [served.describe() for served in loaded]}
+
+
+def _json(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """What is answered, told and not checked: it is made here."""
+    return {200: {"model": model, "content": {JSON: {}}}}
 
 
 def _parsed(model: type[M], text: str) -> M:

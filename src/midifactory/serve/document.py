@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from midifactory.serve.problems import MEDIA_TYPE, ProblemDetails
+from midifactory.serve.told import EVENTS
 
 PROBLEM: dict[str, Any] = {
     "description": "A problem (RFC 9457)",
@@ -20,7 +21,7 @@ def complete_document(app: FastAPI, needs_token: bool) -> None:
         if app.openapi_schema is None:
             document = original()
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            for model in (ProblemDetails, *app.state.models.values()):
+            for model in (ProblemDetails, *EVENTS, *app.state.models.values()):
                 own = model.model_json_schema(ref_template="#/components/schemas/{model}")
                 schemas.update(own.pop("$defs", {}))
                 schemas[model.__name__] = own

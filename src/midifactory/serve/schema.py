@@ -190,6 +190,27 @@ class Note(BaseModel):
     track: int = Field(description="the number of its track in the piece, from 0")
 
 
+class Tempo(BaseModel):
+    """A tempo, in quarter notes a minute, and where it begins."""
+
+    onset_beats: float
+    bpm: float
+
+
+class Metre(BaseModel):
+    """A metre such as 3/4, and where it begins."""
+
+    onset_beats: float
+    metre: str
+
+
+class Track(BaseModel):
+    """A track of a piece. program: of General MIDI, -1 for drums."""
+
+    name: str
+    program: int
+
+
 class Piece(BaseModel):
     """A piece as notes and as a file."""
 
@@ -197,9 +218,9 @@ class Piece(BaseModel):
     bars: int
     seconds: float
     notes: list[Note]
-    tempos: list[dict[str, float]] = Field(description="onset_beats, bpm")
-    metres: list[dict[str, Any]] = Field(description="onset_beats, metre")
-    tracks: list[dict[str, Any]] = Field(description="name, program")
+    tempos: list[Tempo]
+    metres: list[Metre]
+    tracks: list[Track]
     prompt_end_beats: float = Field(description="where new music begins; 0 without a prompt")
     new_beats: list[float] | None = Field(None, description="begin and end of what was filled anew")
     originality: dict[str, Any] | None = Field(description="how much stands in the training set; null: nobody knows")
