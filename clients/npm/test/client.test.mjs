@@ -122,7 +122,7 @@ test("a chord or a style that there is not: value, limit and remedy", async () =
   const unknown = await failing(client.generate({ style: "chord" }));
   assert.deepEqual([unknown.field, unknown.value], ["style", "chord"]);
   assert.match(unknown.limit, /arpeggio/);
-  assert.match(unknown.remedy, /nearest: chords/);
+  assert.match(unknown.remedy, /take chords/);
   const several = await failing(client.generate({ bars: 0, top_p: 2 }));
   assert.equal(several.errors.length, 2);
 });
