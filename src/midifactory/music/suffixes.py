@@ -12,8 +12,9 @@ import numpy as np
 
 # So many codes are compared at once, and twice as many each time that these are equal.
 _CODES_AT_ONCE, _MOST_AT_ONCE = 8, 1024
-# Of a query's places every so-manieth is looked up first; those between need it only where their ends differ.
-_FIRST_STRIDE = 64
+# Of a query's places every so-manieth is looked up first; those between need it only where their ends differ. A short
+# query is looked up whole: what a call costs is more than what its few places do.
+_FIRST_STRIDE, _SHORT = 64, 512
 
 
 class Found(NamedTuple):
@@ -109,7 +110,8 @@ def all_longest_prefixes(
     """
     count = len(query)
     ends, places = np.zeros(count, dtype=np.int64), np.full(count, -1)
-    begin, stride = np.arange(0, count, _FIRST_STRIDE), _FIRST_STRIDE
+    stride = _FIRST_STRIDE if count > _SHORT else 1
+    begin = np.arange(0, count, stride)
     while True:
         found = longest_prefixes(codes, order, query, begin, low[begin], high[begin])
         ends[begin], places[begin] = begin + found.lengths, found.places

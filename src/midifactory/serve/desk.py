@@ -106,8 +106,8 @@ class FrontDesk:
             self.counted.pieces.labels(served.name).inc(len(results))
             headers = {"Midifactory-Seed": str(task.seed), "Midifactory-Model": served.name}
             if form == JSON:
-                told = await asyncio.to_thread(pieces_json, served, task, progress, results)
-                return Response(await asyncio.to_thread(to_json, told), headers=headers, media_type=JSON)
+                body = await served.telling(lambda: to_json(pieces_json(served, task, progress, results)))
+                return Response(body, headers=headers, media_type=JSON)
             async with self._drawing:
                 made = await asyncio.to_thread(rendered, results[0], form, self.limits.audio_seconds)
             return Response(made, headers=headers, media_type=form)

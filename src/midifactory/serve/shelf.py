@@ -74,6 +74,9 @@ class Served:
         self._infiller: Infiller | None = None
         # Tokenizers and grammars are used by one thread at a time, beside the decoder.
         self._desk = ThreadPoolExecutor(1, f"desk {name}")
+        # What is told goes one after the other, too: many threads that want the interpreter's lock keep it from the
+        # decoder. It is another thread than the desk's, so that new rows need not wait until old ones are told.
+        self._telling = ThreadPoolExecutor(1, f"telling {name}")
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to decode, and tell `loop` what comes."""
@@ -123,6 +126,10 @@ class Served:
         """Run something that uses the tokenizer, one after the other."""
         return await asyncio.get_running_loop().run_in_executor(self._desk, do, *given)
 
+    async def telling(self, do: Callable[..., T], *given: Any) -> T:
+        """Run something that makes an answer of finished pieces, one after the other."""
+        return await asyncio.get_running_loop().run_in_executor(self._telling, do, *given)
+
     async def perform(
         self, work: Work[T], progress: Progress, on_notes: Callable[[list[StreamedNote]], None] | None = None
     ) -> T:
@@ -155,7 +162,8 @@ class Served:
         """Take no more work; what runs is finished, or with `abort` ended."""
         if self._decoder is not None:
             self._decoder.close(abort)
-        self._desk.shutdown(wait=False, cancel_futures=abort)
+        for threads in (self._desk, self._telling):
+            threads.shutdown(wait=False, cancel_futures=abort)
 
     def describe(self) -> dict[str, Any]:
         """What GET /v1/models says of it."""

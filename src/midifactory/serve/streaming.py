@@ -120,7 +120,7 @@ async def events_of(
         for sample, result in enumerate(results):
             if missing := _missing(result, streamed[sample]):
                 yield b"".join(note_event(note, sample + 1) for note in missing)
-        yield event("end", await asyncio.to_thread(_end, served, task, progress, results))
+        yield event("end", await served.telling(_end, served, task, progress, results))
     except Exception as error:
         yield event("problem", problem_of(error).body)
     finally:

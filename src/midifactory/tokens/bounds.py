@@ -4,7 +4,7 @@ Legend: V model ids, K those of them that may follow in one context, S slots (pr
 0 for none), P = 128 pitches.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -164,27 +164,32 @@ class Bounds:
 
     def _free_from(self) -> np.ndarray:
         grammar, controls = self.grammar, self.controls
-        known = {
-            drums: {int(grammar.values[i]) for name in names for i in grammar.of_type.get(name, ())}
-            for drums, names in (
-                (False, ("Pitch", "NoteOn")),
-                (True, ("PitchDrum", "DrumOn") if grammar.drum_types else ("Pitch", "NoteOn")),
-            )
-        }
         # The decoder passes over notes outside, drums too.
         lowest, highest = grammar.tokenizer.miditok.config.pitch_range
+        pitches = np.arange(PITCHES)
+        inside = (lowest <= pitches) & (pitches <= highest)
+        drum_types = ("PitchDrum", "DrumOn") if grammar.drum_types else ("Pitch", "NoteOn")
+        struck = {False: self._struck(("Pitch", "NoteOn")) & inside, True: self._struck(drum_types) & inside}
+        if controls.pitch_classes is not None:
+            in_classes = np.isin(pitches % 12, list(controls.pitch_classes))
         free_from = np.full((1 + len(grammar.slots), PITCHES), FOREVER)
         for program, slot in grammar.slots.items():
             if controls.programs is not None and program not in controls.programs:
                 continue
-            pitches = {pitch for pitch in known[program == DRUMS] if lowest <= pitch <= highest}
-            bounds = controls.range_of(program)
-            if bounds is not None:
-                pitches = {pitch for pitch in pitches if bounds[0] <= pitch <= bounds[1]} or pitches
+            free = struck[program == DRUMS]
+            if (bounds := controls.range_of(program)) is not None:
+                within = free & (bounds[0] <= pitches) & (pitches <= bounds[1])
+                free = within if within.any() else free
             if controls.pitch_classes is not None and program != DRUMS:
-                pitches = {pitch for pitch in pitches if pitch % 12 in controls.pitch_classes}
-            free_from[slot, sorted(pitches)] = 0
+                free = free & in_classes
+            free_from[slot, free] = 0
         return free_from
+
+    def _struck(self, types: Sequence[str]) -> np.ndarray:
+        """(P,) bool: the pitches that tokens of these types strike."""
+        found = np.zeros(PITCHES, dtype=bool)
+        found[[int(self.grammar.values[i]) for name in types for i in self.grammar.of_type.get(name, ())]] = True
+        return found
 
     def _ids(self) -> np.ndarray:
         grammar, controls = self.grammar, self.controls
