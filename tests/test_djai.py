@@ -192,6 +192,7 @@ def test_tracks_become_a_midi_file(tmp_path):
     assert note_arrays(load_score(tmp_path / "one.mid"))["onset"].tolist() == [0]
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
