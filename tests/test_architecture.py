@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"models", "data", "tokens", "music", "render"},
     "djai": {"training", "generation", "models", "data", "tokens", "music"},
     "export": {"training", "generation", "models", "data", "tokens", "music"},
-    "serve": {"music", "tokens", "render", "models", "data", "generation", "training"},
+    "serve": {"music", "tokens", "render", "evaluation", "models", "data", "generation", "training"},
     "cli": {"music", "tokens", "render", "evaluation", "models", "data", "generation", "training", "export", "serve"},
 }
 HEAVY = {"torch", "lightning", "pytorch_lightning", "hydra", "omegaconf"}

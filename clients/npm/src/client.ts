@@ -5,9 +5,16 @@ import { serverSentEvents } from "./events.js";
 import type {
   AnalyzeSettings,
   Analysis,
+  AttentionSettings,
+  AttentionWeights,
+  BlindPair,
+  BlindSettings,
   CallOptions,
+  Choice,
   ClientOptions,
   ContinueSettings,
+  ExplainSettings,
+  Explanation,
   FileForm,
   GenerateSettings,
   Health,
@@ -18,6 +25,8 @@ import type {
   RenderedFile,
   StreamEvent,
   Style,
+  Voted,
+  Votes,
 } from "./types.js";
 
 const JSON_TYPE = "application/json";
@@ -92,6 +101,32 @@ export class Client {
   /** Describe a MIDI file: key, tempo, attributes, statistics, tracks; with a model also how original it is. */
   async analyze(file: MidiInput, settings: AnalyzeSettings = {}, options: CallOptions = {}): Promise<Analysis> {
     return this.#json("POST", "/v1/analyze", formOf(file, settings), options);
+  }
+
+  /** How likely a model finds each note of a MIDI file, given all before it, and what else it weighed. */
+  async explain(file: MidiInput, settings: ExplainSettings = {}, options: CallOptions = {}): Promise<Explanation> {
+    return this.#json("POST", "/v1/explain", formOf(file, settings), options);
+  }
+
+  /** Which notes a transformer looked at when it chose a note, by its place in the answer of `explain`. */
+  async attention(file: MidiInput, settings: AttentionSettings, options: CallOptions = {}): Promise<AttentionWeights> {
+    return this.#json("POST", "/v1/attention", formOf(file, settings), options);
+  }
+
+  /** A piece by each of two models, in an order that the server draws and does not tell; `vote` does. */
+  async blind(models: readonly [string, string], settings: BlindSettings = {}, options: CallOptions = {}): Promise<BlindPair> {
+    const body = `{"models":${JSON.stringify(models)},"settings":${await requestOf(settings)}}`;
+    return this.#json("POST", "/v1/blind", body, options);
+  }
+
+  /** Say which piece of a pair is better: once, within an hour. The answer tells whose they were. */
+  async vote(pair: string, choice: Choice, options: CallOptions = {}): Promise<Voted> {
+    return this.#json("POST", "/v1/votes", JSON.stringify({ pair, choice }), options);
+  }
+
+  /** What all votes say, with 95 % intervals, and where the server keeps them. */
+  async votes(options: CallOptions = {}): Promise<Votes> {
+    return this.#json("GET", "/v1/votes", undefined, options);
   }
 
   /** The models, what they were trained on, and what each may be asked for. */

@@ -56,6 +56,8 @@ export class NotFound extends ProblemError {}
 export class NotAcceptable extends ProblemError {}
 /** 408: the request's body came too slowly. */
 export class RequestTooSlow extends ProblemError {}
+/** 409: it has been done already, such as a vote. */
+export class Conflict extends ProblemError {}
 /** 413: the request's body is larger than the server reads. */
 export class TooLarge extends ProblemError {}
 /** 422: a setting, a file or a wish that cannot be met. */
@@ -85,6 +87,7 @@ const CLASSES: Record<number, new (problem: ProblemDetails) => ProblemError> = {
   404: NotFound,
   406: NotAcceptable,
   408: RequestTooSlow,
+  409: Conflict,
   413: TooLarge,
   422: CannotBeDone,
   500: ServerMistake,

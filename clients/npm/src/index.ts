@@ -3,6 +3,7 @@ export { midiBytes } from "./bytes.js";
 export {
   BadRequest,
   CannotBeDone,
+  Conflict,
   ConnectionFailed,
   Forbidden,
   MidiFactoryError,

@@ -1,5 +1,5 @@
 // Made of openapi.json by `npm run types`; not to be edited.
-// sha256 of openapi.json: 1d397742da422d517e8bd8244a8ad21d17e77a9f8ea1ced2cfaa36930e22716d
+// sha256 of openapi.json: 29318bdd06eb1449647f50bfc001d25e9265cf88fbaf6338604f66ddb7154698
 
 export interface paths {
     "/v1/generate": {
@@ -100,6 +100,90 @@ export interface paths {
          * @description Describe a MIDI file: key, tempo, attributes, statistics, tracks; with a model also how original it is.
          */
         post: operations["analyze"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Explain
+         * @description How likely a model finds each note of a MIDI file, given all before it, and what else it weighed.
+         */
+        post: operations["explain"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/attention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Attention
+         * @description Which notes a transformer looked at when it chose a note of a MIDI file.
+         */
+        post: operations["attention"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/blind": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Blind
+         * @description Compose a piece by each of two models, told in an order that is drawn and without their names.
+         */
+        post: operations["blind"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/votes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Votes
+         * @description What all votes say, with intervals.
+         */
+        get: operations["votes"];
+        put?: never;
+        /**
+         * Vote
+         * @description Say which piece of a pair is better; the answer tells whose they were. Each pair is voted on once.
+         */
+        post: operations["vote"];
         delete?: never;
         options?: never;
         head?: never;
@@ -267,6 +351,281 @@ export interface components {
             /** Pitch Highest */
             pitch_highest: number | null;
         };
+        /**
+         * AttentionTold
+         * @description POST /v1/attention.
+         */
+        AttentionTold: {
+            /** Model */
+            model: string;
+            /** Layers */
+            layers: number;
+            /** Heads */
+            heads: number;
+            /**
+             * Window Notes
+             * @description how many notes before the chosen one the model still saw
+             */
+            window_notes: number;
+            /**
+             * Weights
+             * @description of these; what is missing to 1 went to bars, times, and the note's own tokens
+             */
+            weights: components["schemas"]["NoteWeight"][];
+        };
+        /**
+         * BlindPair
+         * @description POST /v1/blind: two pieces of two models; only a vote tells whose they are.
+         */
+        BlindPair: {
+            /**
+             * Pair
+             * @description to be voted on once, within an hour
+             */
+            pair: string;
+            /** @description its originality is not told */
+            first: components["schemas"]["Piece"];
+            second: components["schemas"]["Piece"];
+        };
+        /**
+         * BlindRequest
+         * @description Two models that are to be heard without knowing which is which.
+         */
+        BlindRequest: {
+            /**
+             * Models
+             * @description two names of GET /v1/models
+             * @example [
+             *       "bach",
+             *       "games"
+             *     ]
+             */
+            models: string[];
+            /** @description what both are asked; seeds are the server's */
+            settings?: components["schemas"]["BlindSettings"];
+        };
+        /**
+         * BlindSettings
+         * @description What both are asked: GenerateRequest without model, seed and num_samples.
+         */
+        BlindSettings: {
+            /**
+             * Temperature
+             * @description below 1 careful, above 1 bold, 0 the likeliest alone
+             * @default 0.95
+             */
+            temperature?: number;
+            /**
+             * Top K
+             * @description only so many of the likeliest tokens; 0: all
+             * @default 0
+             */
+            top_k?: number;
+            /**
+             * Top P
+             * @description the fewest tokens that hold this probability; 1: all
+             * @default 0.97
+             */
+            top_p?: number;
+            /**
+             * Min P
+             * @description only tokens as likely as this share of the likeliest; 0: all
+             * @default 0
+             */
+            min_p?: number;
+            /**
+             * Typical P
+             * @description the most typical tokens of this probability; 1: all
+             * @default 1
+             */
+            typical_p?: number;
+            /**
+             * Pitch Range
+             * @description lowest and highest MIDI pitch of new notes, drums aside; null: the corpus' own ranges
+             * @default null
+             * @example [
+             *       48,
+             *       84
+             *     ]
+             */
+            pitch_range?: number[] | null;
+            /**
+             * Key
+             * @description the key that is preferred
+             * @default null
+             * @example D minor
+             */
+            key?: string | null;
+            /**
+             * Key Strength
+             * @description nats by which pitches outside the key are held back
+             * @default 3
+             */
+            key_strength?: number;
+            /**
+             * Instruments
+             * @description only these, each of which plays: names or General MIDI programs, -1 or drums
+             * @default null
+             * @example [
+             *       "piano",
+             *       "bass",
+             *       "drums"
+             *     ]
+             */
+            instruments?: (string | number)[] | null;
+            /**
+             * Polyphony
+             * @description how many notes may sound at once; a word is told to models that know it
+             * @default null
+             */
+            polyphony?: number | ("low" | "medium" | "high") | null;
+            /**
+             * Density
+             * @description notes that begin in a quarter note, all voices together; or a word, see polyphony
+             * @default null
+             */
+            density?: number | ("low" | "medium" | "high") | null;
+            /**
+             * Rhythm Grid
+             * @description grid of onsets in quarter notes, such as 0.25
+             * @default null
+             */
+            rhythm_grid?: number | null;
+            /**
+             * Mean Pitch
+             * @description MIDI pitch; of models that were told it
+             * @default null
+             */
+            mean_pitch?: number | ("low" | "medium" | "high") | null;
+            /**
+             * Note Length
+             * @description quarter notes; of models that were told it
+             * @default null
+             */
+            note_length?: number | ("low" | "medium" | "high") | null;
+            /**
+             * Harmony
+             * @description a chord for each bar, over again: C G Am F
+             * @default null
+             */
+            harmony?: string | null;
+            /**
+             * Harmony Strength
+             * @description nats by which other pitches are held back
+             * @default 3
+             */
+            harmony_strength?: number;
+            /**
+             * Repetition Penalty
+             * @description of pitches that have just been played; 1: none
+             * @default 1
+             */
+            repetition_penalty?: number;
+            /**
+             * Max Copy Beats
+             * @description no longer run of notes is copied from the training set; null: no limit
+             * @default null
+             */
+            max_copy_beats?: number | null;
+            /**
+             * Grammar
+             * @description false: whatever the model says, lawful music or not
+             * @default true
+             */
+            grammar?: boolean;
+            /**
+             * Conditions
+             * @description what the model is told, by name, of what GET /v1/models lists
+             */
+            conditions?: {
+                [key: string]: string | number | null;
+            };
+            /**
+             * Guidance
+             * @description how strongly that is followed; 1 as trained, 0 not at all
+             * @default 1
+             */
+            guidance?: number;
+            /**
+             * Bars
+             * @description length; one of bars, seconds, tokens; else 8 bars
+             * @default null
+             */
+            bars?: number | null;
+            /**
+             * Seconds
+             * @description length in seconds
+             * @default null
+             */
+            seconds?: number | null;
+            /**
+             * Tokens
+             * @description length in tokens
+             * @default null
+             */
+            tokens?: number | null;
+            /**
+             * Best Of
+             * @description each sample is the best of so many
+             * @default 1
+             */
+            best_of?: number;
+            /**
+             * Best By
+             * @description likelihood, or a statistic that is to be great: scale_consistency
+             * @default likelihood
+             */
+            best_by?: string;
+            /**
+             * Temperature Per Type
+             * @description of tokens of a type, such as Pitch
+             */
+            temperature_per_type?: {
+                [key: string]: number;
+            };
+            /**
+             * Style
+             * @description how it begins: a name of GET /v1/styles
+             * @default free
+             */
+            style?: string | components["schemas"]["StyleAsked"];
+            /**
+             * Chords
+             * @description for styles: C G Am F, or I V vi IV in the key
+             * @default null
+             */
+            chords?: string | null;
+            /**
+             * Tempo Bpm
+             * @description quarter notes a minute; a word is for models that were told tempos
+             * @default null
+             */
+            tempo_bpm?: number | ("low" | "medium" | "high") | null;
+            /**
+             * Metre
+             * @description such as 3/4
+             * @default null
+             */
+            metre?: string | null;
+            /**
+             * Prompt
+             * @description a MIDI file to go on from, in base64
+             * @default null
+             */
+            prompt?: string | null;
+            /**
+             * Prompt Bars
+             * @description only the prompt's first bars
+             * @default null
+             */
+            prompt_bars?: number | null;
+            /**
+             * Prompt Notes
+             * @description only the prompt's first notes
+             * @default null
+             */
+            prompt_notes?: number | null;
+        };
         /** Body_analyze */
         Body_analyze: {
             /**
@@ -282,6 +641,20 @@ export interface components {
              */
             settings?: string;
         };
+        /** Body_attention */
+        Body_attention: {
+            /**
+             * File
+             * @description a MIDI file; its name is not looked at
+             */
+            file: string;
+            /**
+             * Settings
+             * @description a AttentionRequest as JSON
+             * @example {}
+             */
+            settings: string;
+        };
         /** Body_continue */
         Body_continue: {
             /**
@@ -292,6 +665,21 @@ export interface components {
             /**
              * Settings
              * @description a ContinueRequest as JSON
+             * @default {}
+             * @example {}
+             */
+            settings?: string;
+        };
+        /** Body_explain */
+        Body_explain: {
+            /**
+             * File
+             * @description a MIDI file; its name is not looked at
+             */
+            file: string;
+            /**
+             * Settings
+             * @description a ExplainRequest as JSON
              * @default {}
              * @example {}
              */
@@ -311,6 +699,64 @@ export interface components {
              * @example {}
              */
             settings?: string;
+        };
+        /**
+         * ExplainedNote
+         * @description A note of a file as it stands there, and how likely a model found it.
+         */
+        ExplainedNote: {
+            /** Track */
+            track: number;
+            /** Program */
+            program: number;
+            /** Pitch */
+            pitch: number;
+            /** Velocity */
+            velocity: number;
+            /** Onset Beats */
+            onset_beats: number;
+            /** Duration Beats */
+            duration_beats: number;
+            /**
+             * Nats
+             * @description surprise: of all its parts
+             */
+            nats: number;
+            /**
+             * Probability
+             * @description of its pitch, given all before it
+             */
+            probability: number;
+            /**
+             * Alternatives
+             * @description the likeliest pitches in its place
+             */
+            alternatives: components["schemas"]["PitchWeighed"][];
+            /** Parts */
+            parts: components["schemas"]["NotePart"][];
+        };
+        /**
+         * Explanation
+         * @description POST /v1/explain.
+         */
+        Explanation: {
+            /** Model */
+            model: string;
+            /**
+             * Notes
+             * @description in the order in which the model reads them
+             */
+            notes: components["schemas"]["ExplainedNote"][];
+            /**
+             * Nats Per Note
+             * @description of all tokens that were read, those of time and bars too, divided by the notes
+             */
+            nats_per_note: number | null;
+            /**
+             * Skipped
+             * @description what of the file is not explained, and why
+             */
+            skipped: string[];
         };
         /**
          * GenerateRequest
@@ -681,6 +1127,47 @@ export interface components {
             track: number;
         };
         /**
+         * NotePart
+         * @description A token that says something of a note.
+         */
+        NotePart: {
+            /**
+             * Type
+             * @description such as Pitch; those of a merged token are joined by +
+             */
+            type: string;
+            /** Value */
+            value: string;
+            /**
+             * Nats
+             * @description the note's share: a token of several notes is divided among them
+             */
+            nats: number;
+            /**
+             * Probability
+             * @description of the token, given all before it
+             */
+            probability: number;
+            /**
+             * Alternatives
+             * @description the likeliest values of the same type
+             */
+            alternatives: components["schemas"]["ValueWeighed"][];
+        };
+        /**
+         * NoteWeight
+         * @description How much of a model's attention a note got.
+         */
+        NoteWeight: {
+            /**
+             * Note
+             * @description its place in the answer of POST /v1/explain
+             */
+            note: number;
+            /** Weight */
+            weight: number;
+        };
+        /**
          * Piece
          * @description A piece as notes and as a file.
          */
@@ -756,6 +1243,16 @@ export interface components {
             pieces: components["schemas"]["Piece"][];
         };
         /**
+         * PitchWeighed
+         * @description A pitch that a model weighed.
+         */
+        PitchWeighed: {
+            /** Pitch */
+            pitch: number;
+            /** Probability */
+            probability: number;
+        };
+        /**
          * Style
          * @description A way to begin, with its settings and their defaults.
          */
@@ -810,6 +1307,98 @@ export interface components {
             name: string;
             /** Program */
             program: number;
+        };
+        /**
+         * ValueWeighed
+         * @description A value of a token that a model weighed.
+         */
+        ValueWeighed: {
+            /** Value */
+            value: string;
+            /** Probability */
+            probability: number;
+        };
+        /**
+         * VoteRequest
+         * @description Which of two pieces is liked better.
+         * @example {
+         *       "choice": "first",
+         *       "pair": "Zm9v8m1sAq0dTn2k"
+         *     }
+         */
+        VoteRequest: {
+            /**
+             * Pair
+             * @description as POST /v1/blind told it
+             */
+            pair: string;
+            /**
+             * Choice
+             * @enum {string}
+             */
+            choice: "first" | "second" | "neither";
+        };
+        /**
+         * VoteResult
+         * @description What the votes on two models say. The models stand in the order of their names.
+         */
+        VoteResult: {
+            /** Models */
+            models: string[];
+            /**
+             * Sha256
+             * @description of their checkpoints
+             */
+            sha256: string[];
+            /** Wins First Model */
+            wins_first_model: number;
+            /** Wins Second Model */
+            wins_second_model: number;
+            /**
+             * Neither
+             * @description votes that decided nothing; they are not counted in the share
+             */
+            neither: number;
+            /**
+             * Share
+             * @description of the first model among decided votes; null without any
+             */
+            share: number | null;
+            /**
+             * Low
+             * @description lower end of the share's 95 % interval (Wilson 1927)
+             */
+            low: number | null;
+            /** High */
+            high: number | null;
+        };
+        /**
+         * Voted
+         * @description POST /v1/votes: whose the pieces were, and what all votes say by now.
+         */
+        Voted: {
+            /**
+             * First
+             * @description the model of the first piece
+             */
+            first: string;
+            /** Second */
+            second: string;
+            /** Results */
+            results: components["schemas"]["VoteResult"][];
+        };
+        /**
+         * VotesTold
+         * @description GET /v1/votes.
+         */
+        VotesTold: {
+            /** Results */
+            results: components["schemas"]["VoteResult"][];
+            /**
+             * File
+             * @description where the server keeps the votes, a line of JSON each
+             */
+            file: string;
         };
         /**
          * ProblemDetails
@@ -1301,6 +1890,61 @@ export interface components {
              * @default null
              */
             model?: string | null;
+        };
+        /**
+         * ExplainRequest
+         * @description What is to be said of a model's reading of a MIDI file.
+         */
+        ExplainRequest: {
+            /**
+             * Model
+             * @description which of the models reads it; the first one
+             * @default null
+             */
+            model?: string | null;
+            /**
+             * Alternatives
+             * @description how many likeliest values of each token are told
+             * @default 5
+             */
+            alternatives?: number;
+        };
+        /**
+         * AttentionRequest
+         * @description Where a transformer looked when it chose a note.
+         * @example {
+         *       "note": 8
+         *     }
+         * @example {
+         *       "head": 1,
+         *       "layer": 0,
+         *       "note": 8
+         *     }
+         */
+        AttentionRequest: {
+            /**
+             * Model
+             * @description which of the models; the first one
+             * @default null
+             */
+            model?: string | null;
+            /**
+             * Note
+             * @description the place of the note in the answer of POST /v1/explain, from 0
+             */
+            note: number;
+            /**
+             * Layer
+             * @description from 0; null: the mean of all
+             * @default null
+             */
+            layer?: number | null;
+            /**
+             * Head
+             * @description from 0; null: the mean of all
+             * @default null
+             */
+            head?: number | null;
         };
     };
     responses: never;
@@ -1921,6 +2565,428 @@ export interface operations {
             };
             /** @description A problem (RFC 9457) */
             504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    explain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["Body_explain"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    attention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["Body_attention"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AttentionTold"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    blind: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BlindRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlindPair"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    votes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VotesTold"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    vote: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VoteRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Voted"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

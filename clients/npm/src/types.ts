@@ -14,6 +14,13 @@ export type InfillSettings = Schemas["InfillRequest"];
 /** The settings of `analyze`. */
 export type AnalyzeSettings = Schemas["AnalyzeRequest"];
 
+/** The settings of `explain`. */
+export type ExplainSettings = Schemas["ExplainRequest"];
+/** The settings of `attention`. */
+export type AttentionSettings = Schemas["AttentionRequest"];
+/** What both models of `blind` are asked: no model and no seed, which would tell whose a piece is. */
+export type BlindSettings = Omit<Schemas["BlindSettings"], "prompt"> & { prompt?: MidiInput | string | null };
+
 /** What was composed, with notes in beats and seconds. */
 export type Pieces = Schemas["Pieces"];
 export type Piece = Schemas["Piece"];
@@ -22,6 +29,19 @@ export type Analysis = Schemas["Analysis"];
 export type Health = Schemas["Health"];
 export type Model = Schemas["Model"];
 export type Style = Schemas["Style"];
+
+/** Each note of a file with its surprise in nats, its probability and the alternatives. */
+export type Explanation = Schemas["Explanation"];
+export type ExplainedNote = Schemas["ExplainedNote"];
+/** How much of a model's attention each earlier note got. */
+export type AttentionWeights = Schemas["AttentionTold"];
+
+/** Two pieces of two models; only a vote tells whose they are. */
+export type BlindPair = Schemas["BlindPair"];
+export type Choice = Schemas["VoteRequest"]["choice"];
+export type Voted = Schemas["Voted"];
+export type Votes = Schemas["VotesTold"];
+export type VoteResult = Schemas["VoteResult"];
 
 /** The summary at a stream's end: as the answer of `generate`, with the number of each piece's notes in their place. */
 export type StreamSummary = Schemas["StreamEnd"];

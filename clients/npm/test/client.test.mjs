@@ -6,13 +6,13 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { CannotBeDone, Client, midiBytes } from "../dist/index.js";
+import { CannotBeDone, Client, Conflict, NotFound, midiBytes } from "../dist/index.js";
 import { startServer } from "./server.mjs";
 
 let server;
 let client;
 before(async () => {
-  server = await startServer();
+  server = await startServer("checkpoint=[one=box,other=box]");
   client = new Client({ baseUrl: server.url });
 });
 after(async () => {
@@ -156,6 +156,45 @@ test("a MIDI file goes on, is filled in and described", async (t) => {
     assert.ok(from < to);
     assert.deepEqual(midiBytes(filled.pieces[0]), (await client.infill(song, { bars: "2-3", seed: 2 }, { as: "midi" })).bytes);
   });
+});
+
+test("a file's notes are explained, and where the model looked", async () => {
+  const [piece] = (await client.generate({ bars: 2, seed: 5 })).pieces;
+  const song = midiBytes(piece);
+  const { notes, nats_per_note, skipped } = await client.explain(song, { alternatives: 3 });
+  assert.deepEqual(skipped, []);
+  const place = ({ program, pitch, onset_beats }) => [program, pitch, onset_beats.toFixed(3)].join(" ");
+  assert.deepEqual(notes.map(place).sort(), piece.notes.map(place).sort());
+  assert.ok(nats_per_note > 0);
+  for (const { nats, probability, alternatives, parts } of notes) {
+    assert.ok(Math.abs(nats - parts.reduce((sum, part) => sum + part.nats, 0)) < 1e-9);
+    assert.equal(alternatives.length, 3);
+    assert.ok(probability > 0 && probability <= alternatives[0].probability);
+  }
+  const last = notes.length - 1;
+  const looked = await client.attention(song, { note: last, layer: 0, head: 0 });
+  assert.equal(looked.weights.length, looked.window_notes);
+  assert.ok(looked.weights.every(({ note, weight }) => note < last && weight >= 0));
+  assert.equal((await failing(client.attention(song, { note: 9999 }))).field, "note");
+});
+
+test("two models are heard blind, and voted on once", async () => {
+  const [one, other] = (await client.models()).map(({ name }) => name);
+  const { pair, first, second } = await client.blind([one, other], { bars: 1 });
+  assert.ok(first.notes.length > 0 && second.notes.length > 0);
+  assert.equal(ofMidi(midiBytes(first)), "MThd");
+  const voted = await client.vote(pair, "second");
+  assert.deepEqual([voted.first, voted.second].sort(), [one, other].sort());
+  const again = await failing(client.vote(pair, "first"));
+  assert.ok(again instanceof Conflict);
+  assert.ok((await failing(client.vote("no such pair", "first"))) instanceof NotFound);
+  const { results, file } = await client.votes();
+  assert.deepEqual(results, voted.results);
+  assert.match(file, /votes\.jsonl$/);
+  const [{ models, wins_first_model, share, low, high }] = results;
+  assert.equal(share, models[0] === voted.second ? 1 : 0);
+  assert.equal(wins_first_model, share);
+  assert.ok(low >= 0 && low <= share && share <= high && high <= 1);
 });
 
 test("lists", async () => {

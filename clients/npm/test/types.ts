@@ -16,6 +16,15 @@ export async function used(client: Client, file: File): Promise<void> {
     else told.said.join();
   }
 
+  const { first } = await client.blind(["one", "other"], { bars: 4, prompt: bytes });
+  notes.push(...first.notes);
+
+  // @ts-expect-error a seed would tell whose a piece is
+  await client.blind(["one", "other"], { seed: 7 });
+  // @ts-expect-error two are compared
+  await client.blind(["one"]);
+  // @ts-expect-error of which note is not said
+  await client.attention(file, {});
   // @ts-expect-error there is no such setting
   await client.generate({ bar: 4 });
   // @ts-expect-error nor such a word

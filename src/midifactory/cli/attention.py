@@ -14,7 +14,7 @@ from midifactory.cli.runs import checkpoint_in, newest_checkpoint
 from midifactory.errors import UserError
 from midifactory.music.score import UnreadableMidi, bar_starts, load_score
 from midifactory.render.attention import Attention, save_maps, save_page, save_rolls
-from midifactory.tokens.note_tokens import note_tokens
+from midifactory.tokens.note_tokens import model_pairs, note_tokens
 from midifactory.tokens.tokenizer import Encoding, Tokenizer
 from midifactory.training.checkpoint import Trained, load_trained
 
@@ -89,10 +89,8 @@ def read(
     kept = np.flatnonzero((notes.begins >= first) & (notes.begins < last))
     if not len(kept):
         raise UserError(f"start_bar={start_bar}: no note begins in these bars; take more bars")
-    inside = np.isin(notes.note, kept) & (notes.token >= first) & (notes.token < last)
-    model_token = np.repeat(np.arange(len(ids)), [len(part) for part in parts])  # of each base token
-    pairs = np.stack([model_token[notes.token[inside] - first], np.searchsorted(kept, notes.note[inside])], 1)
-    token, note = np.unique(pairs, axis=0).T
+    token, note = model_pairs(tokenizer, ids, notes, first)
+    inside = np.isin(note, kept)
     starts = bar_starts(score) / score.ticks_per_quarter
     bar = encoding.group_bar[groups.start : groups.stop]
     return Attention(
@@ -102,8 +100,8 @@ def read(
         duration_beats=notes.duration_beats[kept],
         pitch=notes.pitch[kept],
         program=notes.program[kept],
-        token=token,
-        note=note,
+        token=token[inside],
+        note=np.searchsorted(kept, note[inside]),
         bar_beats=starts[bar.min() : bar.max() + 1],
         first_bar=int(bar.min()) + 1,
     )

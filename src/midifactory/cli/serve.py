@@ -19,6 +19,7 @@ from midifactory.cli.styles import styles
 from midifactory.errors import UserError
 from midifactory.models.quantise import quantise
 from midifactory.music.instruments import listed
+from midifactory.render.audio import soundfont_path
 from midifactory.training.checkpoint import Trained, load_trained
 from midifactory.training.notes import holds_notes
 
@@ -55,7 +56,8 @@ def run(config: DictConfig) -> None:
         print(f"model {name}: {served.trained.path.resolve()}")
 
     def ready(url: str) -> None:
-        print(f"{url}  (POST /v1/generate; /openapi.json describes it; Ctrl-C ends it)", flush=True)
+        page = "open this address in a browser; " if app.state.options.page is not None else ""
+        print(f"{url}  ({page}POST /v1/generate; /openapi.json describes it; Ctrl-C ends it)", flush=True)
 
     def signalled(again: bool) -> None:
         if again:
@@ -71,8 +73,10 @@ def build_app(config: DictConfig, token: str | None) -> Any:
     """The application of a composed conf/serve.yaml, its models loaded."""
     from midifactory.serve.app import Options, create_app
     from midifactory.serve.asking import Style
+    from midifactory.serve.page import BUILT
     from midifactory.serve.server import is_loopback
     from midifactory.serve.shelf import Limits, Shelf
+    from midifactory.serve.votes import Votes
 
     limits = Limits(**plain(config.limits))
     shelf = Shelf(loaders(config), limits)
@@ -80,7 +84,12 @@ def build_app(config: DictConfig, token: str | None) -> Any:
     defaults = {**plain(config.generate), "style": "free"}
     reload = token is not None or is_loopback(str(config.host))
     origins = [str(origin) for origin in config.cors]
-    return create_app(shelf, known, Options(limits, token, origins, reload, defaults))
+    sound = soundfont_path() if config.soundfont is None else Path(config.soundfont).expanduser()
+    if config.soundfont is not None and not sound.is_file():
+        raise UserError(f"soundfont={config.soundfont}: no such file; give the path of an .sf2 file, or null")
+    page = BUILT if config.studio and (BUILT / "index.html").is_file() else None
+    votes = None if config.votes is None else Votes(Path(config.votes).expanduser())
+    return create_app(shelf, known, Options(limits, token, origins, reload, defaults, page, sound, votes))
 
 
 def read_token(file: str | None) -> str | None:

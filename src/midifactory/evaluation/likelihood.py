@@ -114,6 +114,24 @@ def token_nats(
     return nats
 
 
+@torch.no_grad()
+def logits_of(model: CausalModel, ids: np.ndarray, window: int, conditions: Any = None) -> Iterator[np.ndarray]:
+    """The logits of ids[1:] of one piece, ids (N,), in parts (n, V) one after the other: what `token_nats` scores.
+
+    At most a window of them is held at once. The model is to be in evaluation mode.
+    """
+    stateful: Any = model
+    if model.context is None and hasattr(model, "new_state"):
+        state = stateful.new_state(1, len(ids) - 1)
+        for start in range(0, len(ids) - 1, _PART):
+            inputs = _padded(model, [ids[start : min(start + _PART, len(ids) - 1)]])
+            yield stateful(inputs, state=state, **_keywords(conditions)).logits[0].float().cpu().numpy()
+        return
+    for start, scored, end in _windows(len(ids) - 1, model.context and min(window, model.context), None):
+        logits = model(_padded(model, [ids[start:end]]), **_keywords(conditions)).logits[0]
+        yield logits[scored - start :].float().cpu().numpy()
+
+
 def advance_of(window: int, stride: int | None) -> int:
     """How far a window advances: `stride`, or half of itself. Raises ValueError for one it cannot advance by."""
     if stride is None:

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Body, FastAPI, File, Form, Query, Request, UploadFile
@@ -21,20 +22,27 @@ from midifactory.serve.asking import Styles
 from midifactory.serve.desk import FrontDesk
 from midifactory.serve.document import PROBLEM, complete_document
 from midifactory.serve.gate import Gate
+from midifactory.serve.page import add_page
+from midifactory.serve.polling import PollingStation
 from midifactory.serve.problems import Problem, problem_of, problem_of_fields
 from midifactory.serve.reading import Reader
 from midifactory.serve.schema import (
     AnalyzeRequest,
+    AttentionRequest,
     ContinueRequest,
+    ExplainRequest,
     GenerateRequest,
     InfillRequest,
     Pieces,
+    VoteRequest,
+    blind_of,
     query_of,
     with_defaults,
 )
 from midifactory.serve.shelf import Limits, Shelf
-from midifactory.serve.told import Analysis, Health, Models
+from midifactory.serve.told import Analysis, AttentionTold, BlindPair, Explanation, Health, Models, Voted, VotesTold
 from midifactory.serve.told import Styles as StylesTold
+from midifactory.serve.votes import Votes
 
 M = TypeVar("M", bound=BaseModel)
 _FILE = "a MIDI file; its name is not looked at"
@@ -67,7 +75,8 @@ _DESCRIPTION = (
 class Options:
     """How a server is run. token: what clients must show; cors: origins whose pages may ask, `*` for all.
 
-    reload: whether POST /v1/reload is answered. defaults: of fields of requests.
+    reload: whether POST /v1/reload is answered. defaults: of fields of requests. page: the folder of the built studio;
+    soundfont: what it plays with. votes: the file of votes, None for no voting.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -75,6 +84,9 @@ class Options:
     cors: Sequence[str] = ()
     reload: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    page: Path | None = None
+    soundfont: Path | None = None
+    votes: Votes | None = None
 
 
 def create_app(shelf: Shelf, styles: Styles, options: Options | None = None, reader: Reader | None = None) -> FastAPI:
@@ -114,8 +126,13 @@ def create_app(shelf: Shelf, styles: Styles, options: Options | None = None, rea
             expose_headers=["Midifactory-Seed", "Midifactory-Model", "Retry-After"],
         )
     _handle_errors(app)
-    _add_answers(app, FrontDesk(shelf, styles, limits, reader, counted), options)
+    desk = FrontDesk(shelf, styles, limits, reader, counted)
+    _add_answers(app, desk, options)
+    _add_readings(app, desk)
+    _add_polls(app, PollingStation(desk, options.votes), options)
     _add_lists(app, shelf, styles, options, counted)
+    about = {"midifactory": app.version, "openapi": "/openapi.json", "models": "/v1/models", "health": "/v1/health"}
+    add_page(app, options.page, options.soundfont, about)
     complete_document(app, options.token is not None)
     return app
 
@@ -170,16 +187,53 @@ def _add_answers(app: FastAPI, desk: FrontDesk, options: Options) -> None:
         return await desk.analyze(request, _parsed(AnalyzeRequest, settings), await file.read())
 
 
-def _add_lists(app: FastAPI, shelf: Shelf, styles: Styles, options: Options, counted: counting.Metrics) -> None:
-    @app.get("/", include_in_schema=False)
-    async def root() -> dict[str, str]:
-        return {
-            "midifactory": app.version,
-            "openapi": "/openapi.json",
-            "models": "/v1/models",
-            "health": "/v1/health",
-        }
+def _add_readings(app: FastAPI, desk: FrontDesk) -> None:
+    app.state.models |= {model.__name__: model for model in (ExplainRequest, AttentionRequest)}
 
+    @app.post("/v1/explain", tags=["music"], response_class=Response, responses=_json(Explanation))
+    async def explain(
+        request: Request,
+        file: Annotated[UploadFile, File(description=_FILE)],
+        settings: Annotated[str, _settings_field("ExplainRequest")] = "{}",
+    ) -> Response:
+        """How likely a model finds each note of a MIDI file, given all before it, and what else it weighed."""
+        return await desk.explain(request, _parsed(ExplainRequest, settings), await file.read())
+
+    @app.post("/v1/attention", tags=["music"], response_class=Response, responses=_json(AttentionTold))
+    async def attention(
+        request: Request,
+        file: Annotated[UploadFile, File(description=_FILE)],
+        settings: Annotated[str, _settings_field("AttentionRequest")],
+    ) -> Response:
+        """Which notes a transformer looked at when it chose a note of a MIDI file."""
+        return await desk.attend(request, _parsed(AttentionRequest, settings), await file.read())
+
+
+def _add_polls(app: FastAPI, polls: PollingStation, options: Options) -> None:
+    Generate: Any = with_defaults(GenerateRequest, options.defaults)
+    Blind: Any = blind_of(Generate)
+    app.state.models |= {model.__name__: model for model in (Blind, VoteRequest)}
+
+    @app.post("/v1/blind", tags=["music"], response_class=Response, responses={**_json(BlindPair), 403: PROBLEM})
+    async def blind(request: Request, asked: Annotated[Blind, Body()]) -> Response:
+        """Compose a piece by each of two models, told in an order that is drawn and without their names."""
+        settings = Generate.model_validate(asked.settings.model_dump(exclude_unset=True))
+        return await polls.compose(request, asked.models, settings)
+
+    missing = dict.fromkeys((403, 404, 409, 503), PROBLEM)
+
+    @app.post("/v1/votes", tags=["votes"], response_class=Response, responses={**_json(Voted), **missing})
+    async def vote(asked: Annotated[VoteRequest, Body()]) -> Response:
+        """Say which piece of a pair is better; the answer tells whose they were. Each pair is voted on once."""
+        return await polls.vote(asked)
+
+    @app.get("/v1/votes", tags=["votes"], response_class=Response, responses={**_json(VotesTold), 403: PROBLEM})
+    async def votes() -> Response:
+        """What all votes say, with intervals."""
+        return await polls.results()
+
+
+def _add_lists(app: FastAPI, shelf: Shelf, styles: Styles, options: Options, counted: counting.Metrics) -> None:
     @app.get("/v1/health", tags=["server"], response_model=None, responses={**_json(Health), 503: PROBLEM})
     async def health() -> dict[str, Any]:
         """Whether all models are in service; needs no token."""

@@ -1,6 +1,7 @@
 """Requests answered: files read, work promised, decoded and told, within the limits."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -8,12 +9,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from symusic import Score
 
+from midifactory.evaluation.told_notes import ToldNotes
 from midifactory.serve.answers import JSON, form_of, pieces_json, rendered
 from midifactory.serve.asking import Styles, Task, continuing, generating, infilling, prompt_bytes
+from midifactory.serve.explaining import attention, check_attends, check_explains, explanation, notes_told
 from midifactory.serve.metrics import Metrics
 from midifactory.serve.problems import Problem, to_json
 from midifactory.serve.reading import Reader
-from midifactory.serve.schema import AnalyzeRequest, ContinueRequest, GenerateRequest, InfillRequest
+from midifactory.serve.schema import (
+    AnalyzeRequest,
+    AttentionRequest,
+    ContinueRequest,
+    ExplainRequest,
+    GenerateRequest,
+    InfillRequest,
+)
 from midifactory.serve.shelf import Limits, Progress, Served, Shelf
 from midifactory.serve.streaming import EventStream, disconnected, events_of, too_long
 
@@ -26,11 +36,12 @@ class FrontDesk:
     def __init__(self, shelf: Shelf, styles: Styles, limits: Limits, reader: Reader, counted: Metrics):
         self.shelf, self.styles, self.limits, self.reader, self.counted = shelf, styles, limits, reader, counted
         self._drawing = asyncio.Semaphore(2)  # sound and pictures at once
+        self._reading = asyncio.Semaphore(1)  # files that models read
 
     async def generate(self, request: Request, asked: GenerateRequest) -> Response:
         """POST /v1/generate."""
         served = self.shelf.find(asked.model)
-        prompt = await self._prompt(asked)
+        prompt = await self.prompt(asked)
         rows = asked.num_samples * asked.best_of
 
         def prepare() -> Task:
@@ -64,7 +75,41 @@ class FrontDesk:
                     found["originality"] = await served.at_desk(_originality, served, score)
             return found
 
-        return Response(to_json(await self._within(request, work())), media_type=JSON)
+        return Response(to_json(await self.within(request, work())), media_type=JSON)
+
+    async def explain(self, request: Request, asked: ExplainRequest, data: bytes) -> Response:
+        """POST /v1/explain."""
+        served = self.shelf.find(asked.model)
+        check_explains(served)
+        stop = threading.Event()
+
+        def read(told: ToldNotes) -> bytes:
+            return to_json(explanation(served, told, asked, stop))
+
+        try:
+            return await self._read_by_model(request, served, data, read)
+        finally:
+            stop.set()
+
+    async def attend(self, request: Request, asked: AttentionRequest, data: bytes) -> Response:
+        """POST /v1/attention."""
+        served = self.shelf.find(asked.model)
+        check_attends(served)
+        return await self._read_by_model(request, served, data, lambda told: to_json(attention(served, told, asked)))
+
+    async def _read_by_model(
+        self, request: Request, served: Served, data: bytes, read: Callable[[ToldNotes], bytes]
+    ) -> Response:
+        """A file's notes read by a model in a thread of its own, beside the one that decodes; one file at a time."""
+        score = await self._read(data)
+
+        async def work() -> bytes:
+            with served.promise(1):
+                told = await served.at_desk(notes_told, served, score)
+                async with self._reading:
+                    return await asyncio.to_thread(read, told)
+
+        return Response(await self.within(request, work()), media_type=JSON)
 
     async def stream(self, request: Request, asked: GenerateRequest) -> Response:
         """GET and POST /v1/stream."""
@@ -76,13 +121,13 @@ class FrontDesk:
             )
         begin = asyncio.get_running_loop().time()
         served = self.shelf.find(asked.model)
-        prompt = await self._prompt(asked)
+        prompt = await self.prompt(asked)
 
         def prepare() -> Task:
             return generating(served, asked, self.styles, prompt)
 
         with served.promise(asked.num_samples):
-            task = await self._within(request, served.at_desk(prepare))
+            task = await self.within(request, served.at_desk(prepare))
         events: AsyncGenerator[bytes, None] = events_of(served, task, self.limits, self.counted, begin)
         return EventStream(events, self.limits.seconds, self.counted.gone.inc)
 
@@ -112,15 +157,16 @@ class FrontDesk:
                 made = await asyncio.to_thread(rendered, results[0], form, self.limits.audio_seconds)
             return Response(made, headers=headers, media_type=form)
 
-        return await self._within(request, work())
+        return await self.within(request, work())
 
     async def _read(self, data: bytes, name: str = "file") -> Score:
         return await asyncio.to_thread(self.reader.read, data, name)
 
-    async def _prompt(self, asked: GenerateRequest) -> "Score | None":
+    async def prompt(self, asked: GenerateRequest) -> "Score | None":
+        """The file to go on from, None for none. Raises Problem for one that cannot be read."""
         return None if asked.prompt is None else await self._read(prompt_bytes(asked.prompt), "prompt")
 
-    async def _within(self, request: Request, work: Awaitable[T]) -> T:
+    async def within(self, request: Request, work: Awaitable[T]) -> T:
         """What `work` gives, unless the client leaves, or it takes too long: then it is cancelled."""
         task = asyncio.ensure_future(work)
         gone = asyncio.ensure_future(disconnected(request.receive))

@@ -10,10 +10,11 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from midifactory.serve.metrics import Metrics
+from midifactory.serve.page import is_of_page
 from midifactory.serve.problems import Problem
 from midifactory.serve.shelf import Limits
 
-OPEN = ("/", "/v1/health", "/openapi.json")  # without a token
+OPEN = ("/v1/health", "/openapi.json")  # without a token, beside the page, which asks for it
 log = logging.getLogger(__name__)
 
 
@@ -65,7 +66,8 @@ class Gate:
             self.metrics.seconds.labels(path).observe(time.perf_counter() - begin)
 
     def _check_token(self, scope: Scope) -> None:
-        if self.token is None or scope["path"] in OPEN or scope["method"] == "OPTIONS":
+        path = scope["path"]
+        if self.token is None or path in OPEN or is_of_page(path) or scope["method"] == "OPTIONS":
             return
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         kind, _, shown = given.partition(b" ")

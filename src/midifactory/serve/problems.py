@@ -23,6 +23,7 @@ _TITLES = {
     405: "This method is not known here",
     406: "No such form of answer",
     408: "The request came too slowly",
+    409: "It has been done already",
     413: "The request is too large",
     415: "This kind of request is not read",
     422: "This cannot be done",

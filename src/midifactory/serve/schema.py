@@ -146,6 +146,56 @@ class AnalyzeRequest(_Strict):
     )
 
 
+class ExplainRequest(_Strict):
+    """What is to be said of a model's reading of a MIDI file."""
+
+    model: str | None = Field(None, max_length=200, description="which of the models reads it; the first one")
+    alternatives: int = Field(5, ge=0, le=20, description="how many likeliest values of each token are told")
+
+
+class AttentionRequest(_Strict):
+    """Where a transformer looked when it chose a note."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"note": 8}, {"note": 8, "layer": 0, "head": 1}]})
+    model: str | None = Field(None, max_length=200, description="which of the models; the first one")
+    note: int = Field(ge=0, le=1_000_000, description="the place of the note in the answer of POST /v1/explain, from 0")
+    layer: int | None = Field(None, ge=0, le=1000, description="from 0; null: the mean of all")
+    head: int | None = Field(None, ge=0, le=1000, description="from 0; null: the mean of all")
+
+
+class VoteRequest(_Strict):
+    """Which of two pieces is liked better."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"pair": "Zm9v8m1sAq0dTn2k", "choice": "first"}]})
+    pair: str = Field(max_length=60, description="as POST /v1/blind told it")
+    choice: Literal["first", "second", "neither"]
+
+
+# What two models that are heard blind cannot be asked: what would tell them apart, or who decides the vote.
+_NOT_BLIND = ("model", "num_samples", "seed")
+
+
+def blind_of(model: type[GenerateRequest]) -> type[BaseModel]:
+    """A request of two models' pieces, with the settings that `model` has beside which model and which seed."""
+    fields: dict[str, Any] = {
+        name: (info.annotation, copy.copy(info)) for name, info in model.model_fields.items() if name not in _NOT_BLIND
+    }
+    config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    line = "What both are asked: GenerateRequest without model, seed and num_samples."
+    settings = create_model("BlindSettings", __config__=config, __doc__=line, **fields)
+    models = (
+        list[Name],
+        Field(min_length=2, max_length=2, description="two names of GET /v1/models", examples=[["bach", "games"]]),
+    )
+    return create_model(
+        "BlindRequest",
+        __config__=config,
+        __doc__="Two models that are to be heard without knowing which is which.",
+        models=models,
+        settings=(settings, Field(default_factory=settings, description="what both are asked; seeds are the server's")),
+    )
+
+
 # What a query may say: all that is no object.
 _NOT_IN_QUERIES = ("prompt", "prompt_bars", "prompt_notes", "conditions", "temperature_per_type", "style")
 

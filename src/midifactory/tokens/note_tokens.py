@@ -1,6 +1,6 @@
 """Which note each token says.
 
-Legend: N base tokens of a piece, M notes in it, P pairs of a token and a note.
+Legend: N base tokens of a piece, T tokens as a model reads them, M notes, P pairs of a token and a note.
 """
 
 from collections import defaultdict, deque
@@ -81,6 +81,21 @@ def note_tokens(tokenizer: Tokenizer, base_ids: np.ndarray) -> NoteTokens:
     token, note = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     quarter = score.ticks_per_quarter
     return NoteTokens(onset / quarter, duration / quarter, pitch, programs, begins, token, note)
+
+
+def model_pairs(
+    tokenizer: Tokenizer, model_ids: np.ndarray, notes: NoteTokens, first: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs (P,) of `notes` for the model's ids (T,), which are the base tokens from `first` on.
+
+    A token of byte pairs is a pair with each note that any of its parts says something of.
+    """
+    sizes = [len(tokenizer.to_base_ids([i])) for i in model_ids]
+    model_token = np.repeat(np.arange(len(model_ids)), sizes)  # of each base token
+    inside = (notes.token >= first) & (notes.token < first + len(model_token))
+    pairs = np.stack([model_token[notes.token[inside] - first], notes.note[inside]], 1)
+    token, note = np.unique(pairs, axis=0).T
+    return token, note
 
 
 def _grid_notes(tokenizer: VoiceGrid, base_ids: np.ndarray) -> NoteTokens:
