@@ -1,4 +1,6 @@
+import type { Ref } from "react";
 import type { Note, Piece, Selection } from "../music/piece";
+import type { Rect } from "./viewport";
 
 export type Tool = "select" | "draw" | "erase";
 
@@ -36,6 +38,31 @@ export interface RollProps {
   newBeats?: readonly [number, number] | null;
   /** The note below the pointer or the keyboard's cursor; where it stands, in pixels of the page. */
   onHover?: (note: Note | null, at: { x: number; y: number } | null) => void;
+  /** One note at once: a key was pressed, a note was drawn or taken in hand. */
+  onSound?: (pitch: number, track: number) => void;
   /** For screen readers: what this roll shows. */
   label: string;
+  /** What the page may ask of the roll. */
+  ref?: Ref<RollHandle>;
+  /** What a frame cost, for measurements. */
+  onFrame?: (frame: FrameTold) => void;
 }
+
+export interface RollHandle {
+  /** More than 1 shows less music, larger; about the middle. */
+  zoom(factor: number): void;
+  /** The whole piece in the width. */
+  fit(): void;
+  /** Scrolls to a time, if it is not seen. */
+  reveal(beats: number): void;
+  /** Where a note stands, in pixels of the page, such as for a card beside it. */
+  placeOf(note: number): Rect | null;
+}
+
+/** How many notes were painted (0 where the painted ones stayed), and how long the page was at it. */
+export interface FrameTold {
+  readonly notesDrawn: number;
+  readonly paintedMs: number;
+}
+
+export { Roll } from "./piano-roll";
