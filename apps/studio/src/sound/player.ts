@@ -7,8 +7,14 @@ export interface Player {
   readonly state: PlayerState;
   /** What keeps it silent or makes it plain, for the page to show; null while all is well. */
   readonly trouble: string | null;
+  /** It plays, and has come to the end of a piece that still grows. */
+  readonly waiting: boolean;
+  /** How much of the instruments' sounds has been fetched, 0 to 1. */
+  readonly loadedShare: number;
   /** What is to be played. The position stays; what sounds goes on where its note is still there. `growing`: more will come, so it waits at the end. */
   load(piece: Piece, growing?: boolean): void;
+  /** Fetches the instruments' sounds ahead of the first `play`; needs no gesture. */
+  prefetch(): void;
   /** From the position; loads the SoundFont at the first time, which must be within a gesture of the user's. */
   play(): Promise<void>;
   pause(): void;
@@ -25,6 +31,9 @@ export interface Player {
   isSolo(track: number): boolean;
   /** 0 to 1. */
   setVolume(volume: number): void;
+  readonly volume: number;
+  /** How loud it is now, as the root mean square of the samples; 0 is silence. */
+  levelNow(): number;
   /** One note at once, such as when a note is drawn or clicked. */
   sound(pitch: number, program: number, velocity: number): void;
   subscribe(listener: () => void): () => void;
