@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
+import { stamp } from "./stamp.ts";
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 // `npm run dev` asks a server that runs beside it.
@@ -9,7 +10,7 @@ const server = process.env.MIDIFACTORY_SERVER ?? "http://127.0.0.1:8000";
 export default defineConfig({
   // Relative addresses: the page works behind a proxy's path, too.
   base: "./",
-  plugins: [react()],
+  plugins: [react(), stamp()],
   resolve: { alias: { midifactory: at("../../clients/npm/src/index.ts") } },
   build: {
     // Part of the Python package, and committed: an installation needs no node.

@@ -1,0 +1,9 @@
+/** For the first visit: what to do, in two lines. */
+export function Welcome() {
+  return (
+    <div className="welcome">
+      <p className="welcome-line">Press <b>Generate</b>, and listen.</p>
+      <p>Then drag over a few bars to have them composed anew.<br />You may also drop a MIDI file here. Your takes stay in this browser.</p>
+    </div>
+  );
+}

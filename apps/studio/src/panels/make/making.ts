@@ -1,0 +1,110 @@
+import { create } from "zustand";
+import { readMidi } from "../../music/midi";
+import { client, useServer, withServer } from "../../server/connection";
+import { kindly, wrongFields } from "../../server/problems";
+import type { Kindly } from "../../server/problems";
+import { emptyPiece, streamPiece } from "../../server/streaming";
+import type { Guess } from "../../server/streaming";
+import { isStopped } from "../../server/work";
+import { player } from "../../sound/the-player";
+import { say } from "../../frame/saying";
+import type { Take } from "../../takes/take";
+import { useTakes } from "../../takes/store";
+import { useView } from "../../takes/view";
+import { drawSeed, expectedBeats, modelOf, progressOf, requestOf, useForm } from "./form";
+import type { Form } from "./form";
+import { printedKey, styleChoices } from "./wishes";
+
+interface Making {
+  readonly running: boolean;
+  /** 0 to 1. */
+  readonly progress: number;
+  readonly problem: Kindly | null;
+  /** Settings that the server refused, by their names in a request. */
+  readonly wrong: readonly string[];
+}
+
+export const useMaking = create<Making>(() => ({ running: false, progress: 0, problem: null, wrong: [] }));
+
+let ending: AbortController | null = null;
+
+export function stopMaking(): void {
+  ending?.abort();
+}
+
+/** Composes what the form asks for, shows and plays it as it comes, and keeps it as a take. Called within a gesture, for the sound. */
+export async function generate(): Promise<void> {
+  if (useMaking.getState().running) return;
+  if (useForm.getState().form.newSeed) useForm.getState().change({ seed: drawSeed() });
+  const { form } = useForm.getState();
+  ending = new AbortController();
+  useMaking.setState({ running: true, progress: 0, problem: null, wrong: [] });
+  say("Composing.");
+  try {
+    const take = await compose(form, ending.signal);
+    useTakes.getState().add(take);
+    say(`${take.name} is ready: ${take.piece.notes.length} notes.`);
+  } catch (error) {
+    told(error);
+  } finally {
+    useView.getState().set({ growing: null, expectedBeats: undefined });
+    useMaking.setState({ running: false });
+    ending = null;
+  }
+}
+
+function told(error: unknown): void {
+  player.stop();
+  if (isStopped(error)) {
+    say("Stopped.");
+    return;
+  }
+  const problem = kindly(error);
+  useMaking.setState({ problem, wrong: wrongFields(error) });
+  say(`${problem.what} ${problem.todo}`);
+}
+
+async function compose(form: Form, signal: AbortSignal): Promise<Omit<Take, "id" | "createdAt">> {
+  const model = modelOf(form, useServer.getState().models);
+  const settings = requestOf(form, model);
+  const guess: Guess = { tempoBpm: form.tempoBpm ?? model?.tempo_bpm ?? 120, metre: form.metre ?? model?.metre ?? "4/4" };
+  const expected = expectedBeats(form, model);
+  begin(form, guess, expected);
+  const { end, midi } = await withServer(
+    "Composing",
+    (work) => streamPiece(client(), settings, guess, work, (piece, beats) => {
+      useView.getState().set({ growing: piece });
+      useMaking.setState({ progress: progressOf(beats, expected) });
+      if (form.playAtOnce) player.load(piece, true);
+    }),
+    { signal, quiet: true },
+  );
+  const [told] = end.pieces;
+  return {
+    name: nameOf(form),
+    piece: readMidi(midi),
+    midi,
+    asked: { kind: "generate", model: end.model, sha256: model?.sha256 ?? "", seed: end.seed, settings: { ...settings, seed: end.seed } },
+    originality: told?.originality ?? null,
+    said: end.said,
+    newBeats: null,
+    parent: null,
+  };
+}
+
+/** The gesture starts the sound; it waits at the end of what there is, so that the first note is heard as soon as it has come. */
+function begin(form: Form, guess: Guess, expected: number): void {
+  const nothing = emptyPiece(guess);
+  useView.getState().set({ growing: nothing, expectedBeats: expected, selection: null, chosen: new Set(), heat: null, attention: null });
+  if (!form.playAtOnce) return;
+  player.stop();
+  player.load(nothing, true);
+  player.play().catch(() => undefined); // the transport shows the player's trouble
+}
+
+/** Such as "3 · Chords in D minor". */
+export function nameOf(form: Pick<Form, "style" | "key">): string {
+  const [style] = styleChoices([{ name: form.style, description: "" }], [-1]);
+  const number = useTakes.getState().takes.length + 1;
+  return `${number} · ${style?.name ?? form.style}${form.key === null ? "" : ` in ${printedKey(form.key)}`}`;
+}
