@@ -18,6 +18,8 @@ export default defineConfig({
     assetsDir: "studio",
     emptyOutDir: true,
     chunkSizeWarningLimit: 1500,
+    // What is built in goes out with the Python package, and with it the terms of its makers.
+    license: { fileName: "licenses.md" },
   },
   server: {
     fs: { allow: [at("../..")] },
