@@ -102,10 +102,10 @@ def _found_in(source: dict[str, np.ndarray], ticks_per_quarter: int, said: NoteT
             if found[note] >= 0:
                 continue
             near = theirs[_key(said.pitch, said.program, int(note), by_program)]
-            index = _nearest(near, onset, float(said.onset_beats[note]))
-            if index is not None:
-                near.remove(index)
-                found[note], free[index] = index, False
+            nearest = _nearest(near, onset, float(said.onset_beats[note]))
+            if nearest is not None:
+                near.remove(nearest)
+                found[note], free[nearest] = nearest, False
     return found
 
 

@@ -220,7 +220,7 @@ def _add_polls(app: FastAPI, polls: PollingStation, options: Options) -> None:
         settings = Generate.model_validate(asked.settings.model_dump(exclude_unset=True))
         return await polls.compose(request, asked.models, settings)
 
-    missing = dict.fromkeys((403, 404, 409, 503), PROBLEM)
+    missing: dict[int | str, dict[str, Any]] = dict.fromkeys((403, 404, 409, 503), PROBLEM)
 
     @app.post("/v1/votes", tags=["votes"], response_class=Response, responses={**_json(Voted), **missing})
     async def vote(asked: Annotated[VoteRequest, Body()]) -> Response:
