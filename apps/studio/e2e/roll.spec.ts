@@ -157,16 +157,120 @@ test("a finger scrolls, and a long press chooses", async ({ browser, baseURL }) 
   await context.close();
 });
 
+test("with a finger: two zoom, and a swipe up on the keys scrolls the page, on the grid the music", async ({ browser, baseURL }) => {
+  const context = await browser.newContext({ hasTouch: true, viewport: { width: 360, height: 640 }, ...(baseURL && { baseURL }) });
+  const page = await context.newPage();
+  const box = await open(page);
+  await page.addStyleTag({ content: "body { min-height: 2000px }" });
+  const touch = await context.newCDPSession(page);
+  const spread = (type: "touchStart" | "touchMove", by: number) =>
+    touch.send("Input.dispatchTouchEvent", { type, touchPoints: [{ x: 200 - by, y: 300, id: 0 }, { x: 200 + by, y: 300, id: 1 }] });
+  const before = await placeOf(page, 0);
+  await spread("touchStart", 30);
+  for (const by of [36, 45, 60]) await spread("touchMove", by);
+  await touch.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+  await expect.poll(async () => (await placeOf(page, 0)).width / before.width).toBeGreaterThan(1.6);
+  const swipe = async (x: number, y: number) => {
+    await touch.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: [{ x, y }] });
+    for (let by = 15; by <= 150; by += 15) await touch.send("Input.dispatchTouchEvent", { type: "touchMove", touchPoints: [{ x, y: y - by }] });
+    await touch.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+  };
+  await swipe(200, box.y + 300);
+  expect(await page.evaluate(() => window.scrollY)).toBe(0);
+  await swipe(box.x + 12, box.y + 300);
+  await expect.poll(() => page.evaluate(() => window.scrollY)).toBeGreaterThan(80);
+  await context.close();
+});
+
+test("Escape takes a drag back, wherever the focus is", async ({ page }) => {
+  await open(page);
+  const place = await placeOf(page, 1);
+  await page.mouse.move(place.x + 12, place.y + place.height / 2);
+  await page.mouse.down();
+  await page.mouse.move(place.x + 90, place.y + place.height / 2, { steps: 3 });
+  await page.getByRole("button", { name: "Show all" }).focus();
+  await page.keyboard.press("Escape");
+  await page.mouse.move(place.x + 140, place.y + place.height / 2);
+  await page.mouse.up();
+  expect(await page.evaluate(() => window.lab.edits)).toEqual([]);
+  expect(await placeOf(page, 1)).toEqual(place);
+});
+
+test("it follows the playhead, but not while the user has scrolled away", async ({ page }) => {
+  const box = await open(page, "at=40");
+  const id = await page.evaluate(() => window.lab.notes.find((note) => note.onsetBeats === 40)?.id ?? -1);
+  const seen = async () => {
+    const { x } = await placeOf(page, id);
+    return x > box.x && x < box.x + box.width / 3;
+  };
+  await expect.poll(seen).toBe(true);
+  await page.mouse.move(box.x + 300, box.y + 200);
+  await page.mouse.wheel(-1200, 0);
+  await expect.poll(seen).toBe(false);
+  await expect.poll(seen, { timeout: 15_000 }).toBe(true);
+});
+
+test("what was scrolled and zoomed looks as if painted anew, on a phone's screen too", async ({ browser, baseURL }) => {
+  for (const deviceScaleFactor of [1, 3]) {
+    const context = await browser.newContext({ deviceScaleFactor, viewport: { width: 700, height: 540 }, ...(baseURL && { baseURL }) });
+    const page = await context.newPage();
+    const box = await open(page, "notes=3000&theme=light");
+    await page.mouse.move(box.x + 300, box.y + 200);
+    for (const [x, y] of [[130, 17], [37, -30], [-61, 44], [3, 1]] as const) {
+      await page.mouse.wheel(x, y);
+      await still(page);
+    }
+    for (const factor of [0.1, 1.3, 1.3]) {
+      await page.evaluate((by) => window.lab.zoom(by), factor);
+      await page.mouse.wheel(21, 9);
+      await still(page);
+    }
+    const scrolled = await page.screenshot();
+    for (const theme of ["dark", "light"]) {
+      await page.evaluate((name) => (document.documentElement.dataset.theme = name), theme);
+      await still(page);
+    }
+    expect(await differing(page, scrolled, await page.screenshot())).toBeLessThan(20);
+    await context.close();
+  }
+});
+
+/** Until nothing is painted any more. */
+async function still(page: Page): Promise<void> {
+  await page.evaluate(async () => {
+    for (let quiet = 0, told = -1; quiet < 8; ) {
+      await new Promise((done) => requestAnimationFrame(done));
+      quiet = window.lab.frames.length === told ? quiet + 1 : 0;
+      told = window.lab.frames.length;
+    }
+  });
+}
+
+/** How many pixels of two pictures are not nearly the same. */
+function differing(page: Page, one: Buffer, other: Buffer): Promise<number> {
+  return page.evaluate(async (pictures) => {
+    const [a, b] = await Promise.all(pictures.map(async (base64) => {
+      const bitmap = await createImageBitmap(await (await fetch(`data:image/png;base64,${base64}`)).blob());
+      const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+      context?.drawImage(bitmap, 0, 0);
+      return context?.getImageData(0, 0, bitmap.width, bitmap.height).data ?? new Uint8ClampedArray();
+    }));
+    let count = 0;
+    for (let at = 0; at < (a?.length ?? 0); at += 4) if ([0, 1, 2].some((part) => Math.abs((a?.[at + part] ?? 0) - (b?.[at + part] ?? 999)) > 24)) count++;
+    return count;
+  }, [one.toString("base64"), other.toString("base64")]);
+}
+
 test("10,000 notes: only those in view are painted, while scrolling, zooming and playing", async ({ page }) => {
   const box = await open(page, "notes=10000");
   const inView = await page.evaluate((width) => window.lab.notes.filter((note) => {
     const place = window.lab.placeOf(note.id);
-    return place && place.x < width && place.x + place.width > 0;
+    return place && place.x < width + 4 && place.x + place.width > -4;
   }).length, box.x + box.width);
   const first = await page.evaluate(() => window.lab.frames.findLast((frame) => frame.notesDrawn > 0)?.notesDrawn ?? 0);
   expect(first).toBeGreaterThan(50);
   expect(first).toBeLessThanOrEqual(inView);
-  for (const what of ["scrolling and playing", "playing", "all in view, scrolling up and down"] as const) {
+  for (const what of ["scrolling and playing", "playing", "all in view, scrolling up and down", "all in view, zooming"] as const) {
     const told = await measure(page, what);
     test.info().annotations.push({ type: "frames", description: told });
     console.log(told);
@@ -184,7 +288,9 @@ async function measure(page: Page, what: string): Promise<string> {
     const startMs = performance.now();
     let frame = 0;
     while (performance.now() - startMs < 2000) {
-      if (doing.includes("scrolling")) canvas?.dispatchEvent(new WheelEvent("wheel", { deltaX: doing.startsWith("all") ? 0 : 9, deltaY: frame % 20 < 10 ? 6 : -6, cancelable: true }));
+      if (doing.includes("scrolling")) canvas?.dispatchEvent(new WheelEvent("wheel", { deltaX: doing.startsWith("all") ? 0 : 9, deltaY: frame % 20 < 10 ? 6 : -6, bubbles: true, cancelable: true }));
+      // In by 5 % a frame, and out again.
+      if (doing.includes("zooming")) canvas?.dispatchEvent(new WheelEvent("wheel", { clientX: 600, clientY: 200, ctrlKey: true, deltaY: frame % 60 < 30 ? -6 : 6, bubbles: true, cancelable: true }));
       frame++;
       times.push(await new Promise<number>((done) => requestAnimationFrame(done)));
     }

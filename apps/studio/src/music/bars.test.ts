@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { barAt, barBeats, barCount, spanOfBars } from "./bars";
+import { barAt, barBeats, barCount, barLines, barOf, spanOf, spanOfBars } from "./bars";
 import { pieceWith, randomPiece } from "./testing";
 
 const metres = (...of: [number, number][]) => ({ metres: of.map(([onsetBeats, beatsPerBar]) => ({ onsetBeats, beatsPerBar, text: "" })) });
@@ -36,4 +36,27 @@ test("a piece's bars are counted whole; a metre without a length is passed over"
   expect(barCount(pieceWith([[0, 60, 3, 1.5]]))).toBe(2);
   expect(barCount(pieceWith([]))).toBe(1);
   expect(barBeats(metres([0, 0], [0, 4]), 5)).toEqual([0, 4, 8]);
+});
+
+const metre = (onsetBeats: number, beatsPerBar: number, text: string) => ({ onsetBeats, beatsPerBar, text });
+
+test("each bar has its length and what its metre counts; a change within a bar cuts it, behind the end of the music too", () => {
+  const bars = barLines([metre(16, 3, "3/4"), metre(0, 4, "4/4"), metre(10, 3, "6/8")], 20);
+  expect(bars.map((bar) => [bar.number, bar.onsetBeats, bar.beats, bar.unitBeats])).toEqual([
+    [1, 0, 4, 1], [2, 4, 4, 1], [3, 8, 2, 1], [4, 10, 3, 0.5], [5, 13, 3, 0.5], [6, 16, 3, 1], [7, 19, 3, 1],
+  ]);
+  expect(barBeats(metres([0, 4], [6, 3]), 5)).toEqual([0, 4, 6]);
+  expect(spanOfBars(metres([0, 4], [6, 3]), 2, 3)).toEqual([4, 9]);
+  expect(barLines([], 0)).toHaveLength(1);
+});
+
+test("a time's bar is the one that a walk through all of them finds", () => {
+  const bars = barLines([metre(0, 4, "4/4"), metre(10, 3, "6/8")], 200);
+  for (let beats = 0; beats < 200; beats += 0.375) expect(barOf(bars, beats)).toBe(bars.findLast((bar) => bar.onsetBeats <= beats));
+  expect([barOf(bars, -3).number, barOf(bars, 9999).number]).toEqual([1, bars.length]);
+});
+
+test("bars reach from the first one's begin to the last one's end", () => {
+  const bars = barLines([metre(0, 4, "4/4")], 32);
+  expect([spanOf(bars, 3, 4), spanOf(bars, 7, 99), spanOf(bars, 40, 41)]).toEqual([[8, 16], [24, 32], null]);
 });

@@ -2,7 +2,7 @@ import type { Model } from "midifactory";
 import { useEffect, useMemo, useRef } from "react";
 import { endBeats } from "../music/piece";
 import type { Note, Piece } from "../music/piece";
-import { barLines } from "../roll/bar-lines";
+import { barLines } from "../music/bars";
 import { HeatLegend } from "../roll/heat-legend";
 import { useServer } from "../server/connection";
 import { player } from "../sound/the-player";

@@ -1,5 +1,5 @@
 import type { Note } from "../music/piece";
-import { barOf } from "./bar-lines";
+import { barOf } from "../music/bars";
 import { noteAt, notesWithin } from "./hit";
 import type { RollProps } from "./roll";
 import { allowedMove, allowedResize, cellOf, drawnSpan } from "./snap";

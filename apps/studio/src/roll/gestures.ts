@@ -30,6 +30,8 @@ export class Gestures {
     canvas.addEventListener("contextmenu", (event) => event.preventDefault(), { signal });
     // The page must not scroll or zoom along.
     canvas.addEventListener("wheel", (event) => this.#wheel(event), { signal, passive: false });
+    // Wherever the focus is, and before anything else that Escape closes.
+    window.addEventListener("keydown", (event) => this.#escape(event), { signal, capture: true });
   }
 
   end(): void {
@@ -37,13 +39,18 @@ export class Gestures {
     this.#ends.abort();
   }
 
-  /** What is being done is undone; false if nothing was. */
-  cancelDrag(): boolean {
+  #escape(event: KeyboardEvent): void {
+    if (event.key !== "Escape" || !this.#drag) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.#cancelDrag();
+  }
+
+  #cancelDrag(): void {
     clearTimeout(this.#pressTimer);
     const drag = this.#drag;
     this.#drag = null;
     drag?.cancel();
-    return drag !== null;
   }
 
   #point(event: MouseEvent): Point {
@@ -61,7 +68,7 @@ export class Gestures {
     this.#pointers.set(event.pointerId, at);
     this.#canvas.setPointerCapture(event.pointerId);
     if (this.#pointers.size === 2) {
-      this.cancelDrag();
+      this.#cancelDrag();
       this.#drag = this.#pinch();
       return;
     }
@@ -161,7 +168,7 @@ export class Gestures {
 
   #cancel(event: PointerEvent): void {
     this.#pointers.delete(event.pointerId);
-    this.cancelDrag();
+    this.#cancelDrag();
   }
 
   #doubleClick(event: MouseEvent): void {

@@ -1,5 +1,5 @@
 import type { Note } from "../music/piece";
-import { barOf } from "./bar-lines";
+import { barOf } from "../music/bars";
 import type { Stage } from "./drags";
 import { actOf, type BarStep, type KeyAct, steppedBars, type Stroke, walked } from "./keys";
 import { drumName, noteSpoken, pitchSpoken, placeName, trackName } from "./names";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { DRUMS } from "../music/piece";
-import { barLines, barOf, spanOf } from "./bar-lines";
+import { barLines } from "../music/bars";
 import { drumName, lengthName, noteSpoken, pitchName, pitchSpoken } from "./names";
 import { rowsOf } from "./rows";
 import { pieceOf, someNotes } from "./testing";
@@ -27,29 +27,6 @@ describe("names", () => {
     const note = { id: 0, track: 0, pitch: 60, velocity: 90, onsetBeats: 9, durationBeats: 0.5 };
     expect(noteSpoken(note, piece, bars, false)).toBe("C4, bar 3 beat 2, Piano, an eighth");
     expect(noteSpoken({ ...note, track: 1, pitch: 38, onsetBeats: 9.5 }, piece, bars, true)).toBe("Snare, bar 3 beat 2.5, track 2, an eighth, chosen");
-  });
-});
-
-describe("bars", () => {
-  it("follow the metre, and begin anew where it changes", () => {
-    const bars = barLines([metre(0, 4, "4/4"), metre(10, 3, "6/8"), metre(16, 3, "3/4")], 20);
-    expect(bars.map((bar) => [bar.onsetBeats, bar.beats, bar.unitBeats])).toEqual([[0, 4, 1], [4, 4, 1], [8, 2, 1], [10, 3, 0.5], [13, 3, 0.5], [16, 3, 1], [19, 3, 1]]);
-    expect(bars.map((bar) => bar.number)).toEqual([1, 2, 3, 4, 5, 6, 7]);
-  });
-
-  it("hold the times that a walk through all of them finds", () => {
-    const bars = barLines([metre(0, 4, "4/4"), metre(10, 3, "6/8")], 200);
-    for (let beats = 0; beats < 200; beats += 0.375) expect(barOf(bars, beats)).toBe(bars.findLast((bar) => bar.onsetBeats <= beats));
-    expect([barOf(bars, -3).number, barOf(bars, 9999).number]).toEqual([1, bars.length]);
-  });
-
-  it("reach from the first one's begin to the last one's end", () => {
-    const bars = barLines([metre(0, 4, "4/4")], 32);
-    expect([spanOf(bars, 3, 4), spanOf(bars, 7, 99), spanOf(bars, 40, 41)]).toEqual([[8, 16], [24, 32], null]);
-  });
-
-  it("are there without music and without a metre", () => {
-    expect(barLines([], 0)).toHaveLength(1);
   });
 });
 

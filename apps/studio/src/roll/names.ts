@@ -1,5 +1,5 @@
 import type { Note, Piece } from "../music/piece";
-import { type BarLine, barOf } from "./bar-lines";
+import { type BarLine, barOf } from "../music/bars";
 
 const WRITTEN = ["C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B"];
 const SPOKEN = ["C", "C sharp", "D", "D sharp", "E", "F", "F sharp", "G", "G sharp", "A", "A sharp", "B"];

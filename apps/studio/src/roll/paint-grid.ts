@@ -1,4 +1,4 @@
-import { barIndex } from "./bar-lines";
+import { barIndex } from "../music/bars";
 import { isBlackKey, pitchName } from "./names";
 import { crisp, fill, onGrid, type Pen, verticals } from "./pen";
 import { GRID_BEATS } from "./snap";

@@ -1,8 +1,7 @@
 import type { Note } from "../music/piece";
-import { spanOf } from "./bar-lines";
-import { crisp, fill, onGrid, type Pen, verticals } from "./pen";
-import { isSelected } from "./scene";
-import { gridHeight, lastBeats, type Rect, rectOf, xOf } from "./viewport";
+import { spanOf } from "../music/bars";
+import { fill, onGrid, type Pen, verticals } from "./pen";
+import { gridHeight, type Rect, rectOf, xOf } from "./viewport";
 
 /** More lines than this would be a cloud. */
 const MOST_LINES = 40;
@@ -89,26 +88,8 @@ function paintExpected(pen: Pen): void {
   verticals(pen, theme.accent, 0.9, [left], view.rulerHeight, view.height);
 }
 
-/** Lines and rings upon the notes. */
-export function paintLinks(pen: Pen): void {
-  onGrid(pen, () => {
-    paintSelectedTracks(pen);
-    paintAttention(pen);
-  });
-}
-
-/** Where only some tracks are meant, their notes in the band are underlined. */
-function paintSelectedTracks(pen: Pen): void {
-  const { scene, view, theme } = pen;
-  if (!scene.selection?.tracks) return;
-  for (const note of scene.index.between(view.scrollBeats, lastBeats(view))) {
-    if (!isSelected(scene, note)) continue;
-    const rect = rectOf(view, scene.rows, note);
-    fill(pen, theme.accent, 1, rect.x, crisp(rect.y + rect.height) - 1.5, rect.width, 2);
-  }
-}
-
-function paintAttention(pen: Pen): void {
+/** Lines from a note to those it attended to, upon the notes. */
+export function paintAttention(pen: Pen): void {
   const { scene, view, theme, context } = pen;
   const from = scene.attention && scene.index.get(scene.attention.from);
   if (!scene.attention || !from) return;

@@ -21,7 +21,7 @@ export function paintOverlay(pen: Pen, overlay: Overlay): void {
   onGrid(pen, () => {
     if (overlay.positionBeats !== null && pen.scene.playing) paintSounding(pen, overlay.positionBeats);
     if (overlay.hovered) paintRing(pen, overlay.hovered, pen.theme.ink, 1.5);
-    paintBars(pen, overlay.ghosts);
+    paintBars(pen, overlay.ghosts, false);
     paintChosen(pen, overlay.ghosts);
     paintErased(pen, overlay.erased);
     if (overlay.cursor) paintRing(pen, overlay.cursor, pen.theme.accent, 2.5);

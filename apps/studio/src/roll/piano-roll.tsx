@@ -26,6 +26,7 @@ interface Works {
 export function Roll(props: RollProps) {
   const below = useRef<HTMLCanvasElement>(null);
   const above = useRef<HTMLCanvasElement>(null);
+  const touched = useRef<HTMLDivElement>(null);
   const probe = useRef<HTMLSpanElement>(null);
   const works = useRef<Works | null>(null);
   const [said, setSaid] = useState("");
@@ -35,7 +36,7 @@ export function Roll(props: RollProps) {
   latest.current = { props, scene };
 
   useEffect(() => {
-    if (!below.current || !above.current || !probe.current) return;
+    if (!below.current || !above.current || !touched.current || !probe.current) return;
     const surface = new Surface({
       below: below.current,
       above: above.current,
@@ -45,7 +46,7 @@ export function Roll(props: RollProps) {
       told: (frame) => latest.current.props.onFrame?.(frame),
     });
     const stage = { surface, props: () => latest.current.props };
-    const made = { surface, gestures: new Gestures(above.current, stage), keyboard: new Keyboard(stage, setSaid) };
+    const made = { surface, gestures: new Gestures(touched.current, stage), keyboard: new Keyboard(stage, setSaid) };
     works.current = made;
     return () => {
       made.surface.end();
@@ -70,7 +71,6 @@ export function Roll(props: RollProps) {
   }), []);
 
   const press = (event: React.KeyboardEvent) => {
-    if (event.key === "Escape" && works.current?.gestures.cancelDrag()) return event.preventDefault();
     if (works.current?.keyboard.press(event)) event.preventDefault();
   };
 
@@ -84,10 +84,12 @@ export function Roll(props: RollProps) {
       <span ref={probe} className="roll-theme" aria-hidden="true" />
       <canvas ref={below} className="roll-canvas" aria-hidden="true" />
       <div
-        className="roll-keyboard" role="application" aria-roledescription="piano roll" aria-label={props.label} aria-describedby={helpId} tabIndex={0}
+        ref={touched} className="roll-keyboard" role="application" aria-roledescription="piano roll" aria-label={props.label} aria-describedby={helpId} tabIndex={0}
         onKeyDown={press} onFocus={focus} onBlur={() => works.current?.keyboard.hideCursor()}
       >
         <canvas ref={above} className="roll-canvas roll-above" aria-hidden="true" />
+        <div className="roll-edge roll-ruler" aria-hidden="true" />
+        <div className="roll-edge roll-keys" aria-hidden="true" />
       </div>
       <p id={helpId} className="roll-unseen">{HELP}</p>
       <p className="roll-unseen" aria-live="polite">{said}</p>

@@ -1,5 +1,5 @@
 import { endBeats, type Note } from "../music/piece";
-import { type BarLine, barLines, spanOf } from "./bar-lines";
+import { type BarLine, barLines, spanOf } from "../music/bars";
 import { NoteIndex } from "./note-index";
 import type { RollProps } from "./roll";
 import { type Rows, rowsOf } from "./rows";

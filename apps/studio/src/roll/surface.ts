@@ -1,9 +1,9 @@
 import type { Note } from "../music/piece";
-import { paintBands, paintLinks } from "./paint-marks";
+import { NotesLayer, onPixels } from "./notes-layer";
+import { paintAttention, paintBands } from "./paint-marks";
 import { paintFrame, paintGrid } from "./paint-grid";
-import { paintNotes } from "./paint-notes";
 import { type Overlay, paintOverlay } from "./paint-overlay";
-import type { Pen } from "./pen";
+import { onGrid, type Pen } from "./pen";
 import type { FrameTold } from "./roll";
 import type { Scene } from "./scene";
 import { onThemeChange, readTheme, reducedMotion, type Theme } from "./theme";
@@ -14,6 +14,8 @@ const HANDS_OFF_MS = 3000;
 const GLIDE_MS = 260;
 const OPENING_BEATS = 32;
 
+/** More than three could not be told from three, and would cost. */
+const densityOf = () => Math.min(3, window.devicePixelRatio || 1);
 const contextOf = (canvas: HTMLCanvasElement) => canvas.getContext("2d");
 
 /** Two canvases, painted once a frame and only where something changed: the music below, what moves above. */
@@ -24,6 +26,9 @@ export class Surface {
   /** Notes that a drag shows elsewhere. */
   #hidden: ReadonlySet<number> = new Set();
   #theme: Theme;
+  /** Pixels of the screen in one of the page's. */
+  #ratio = 1;
+  readonly #notes = new NotesLayer();
   #stale = true;
   #overlayStale = true;
   #frame = 0;
@@ -45,6 +50,8 @@ export class Surface {
     this.#told = parts.told;
     this.scene = parts.scene;
     this.#theme = readTheme(parts.probe);
+    this.#tellSize("ruler-height", this.view.rulerHeight);
+    this.#tellSize("keys-width", this.view.keysWidth);
     const observer = new ResizeObserver(() => this.#resize());
     observer.observe(this.#above);
     this.#ends.push(() => observer.disconnect(), onThemeChange(() => this.#retheme()));
@@ -133,8 +140,15 @@ export class Surface {
   }
 
   #setView(view: Viewport): void {
+    const before = this.view.keysWidth;
     this.view = clamped({ ...view, keysWidth: this.#keysWidth() }, this.scene.extent);
+    if (this.view.keysWidth !== before) this.#tellSize("keys-width", this.view.keysWidth);
     this.#stale = this.#overlayStale = true;
+  }
+
+  /** For what lies upon the canvas in the page. */
+  #tellSize(name: string, px: number): void {
+    this.#above.parentElement?.style.setProperty(`--roll-${name}`, `${px}px`);
   }
 
   #keysWidth(): number {
@@ -143,7 +157,7 @@ export class Surface {
   }
 
   #fitRows(): void {
-    this.view = { ...this.view, keysWidth: this.#keysWidth() };
+    this.#setView(this.view);
     this.#setView(withRowsFitted(this.view, this.scene.extent, this.scene.sounding));
   }
 
@@ -154,7 +168,8 @@ export class Surface {
 
   #resize(): void {
     const { clientWidth: width, clientHeight: height } = this.#above;
-    const ratio = Math.min(3, window.devicePixelRatio || 1);
+    const ratio = densityOf();
+    this.#ratio = ratio;
     for (const canvas of [this.#below, this.#above]) {
       canvas.width = Math.round(width * ratio);
       canvas.height = Math.round(height * ratio);
@@ -176,7 +191,7 @@ export class Surface {
   readonly #tick = (nowMs: number): void => {
     this.#frame = requestAnimationFrame(this.#tick);
     // Moved to a screen of another density, or the page was zoomed.
-    if (Math.abs(this.#above.width - this.#above.clientWidth * Math.min(3, window.devicePixelRatio)) > 1) this.#resize();
+    if (Math.abs(this.#above.width - this.#above.clientWidth * densityOf()) > 1) this.#resize();
     const positionBeats = this.#position();
     if (positionBeats !== this.overlay.positionBeats) this.over({ positionBeats });
     this.#follow(nowMs, positionBeats);
@@ -209,7 +224,8 @@ export class Surface {
     const notesDrawn = this.#stale ? this.#paintBelow() : 0;
     const context = contextOf(this.#above);
     if (context) paintOverlay(this.#pen(context), this.overlay);
-    this.#stale = this.#overlayStale = false;
+    this.#stale = this.#notes.unfinished;
+    this.#overlayStale = false;
     this.#told({ notesDrawn, paintedMs: performance.now() - begunMs });
   }
 
@@ -219,13 +235,16 @@ export class Surface {
     const pen = this.#pen(context);
     paintGrid(pen);
     paintBands(pen);
-    const drawn = paintNotes(pen, this.#hidden);
-    paintLinks(pen);
+    let drawn = 0;
+    onGrid(pen, () => {
+      drawn = this.#notes.paint(pen, this.#hidden, this.#ratio);
+      paintAttention(pen);
+    });
     paintFrame(pen);
     return drawn;
   }
 
   #pen(context: CanvasRenderingContext2D): Pen {
-    return { context, view: this.view, scene: this.scene, theme: this.#theme };
+    return { context, view: onPixels(this.view, this.#ratio), scene: this.scene, theme: this.#theme };
   }
 }

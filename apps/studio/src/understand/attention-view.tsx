@@ -2,7 +2,7 @@ import { useEffect } from "react";
 import { Button } from "react-aria-components";
 import { trackName } from "../music/instruments";
 import type { Note, Piece } from "../music/piece";
-import type { BarLine } from "../roll/bar-lines";
+import type { BarLine } from "../music/bars";
 import { placeName } from "../roll/names";
 import type { Take } from "../takes/take";
 import { useView } from "../takes/view";

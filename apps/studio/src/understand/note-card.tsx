@@ -3,7 +3,7 @@ import type { ExplainedNote } from "midifactory";
 import { Button } from "react-aria-components";
 import { trackName } from "../music/instruments";
 import type { Note, Piece } from "../music/piece";
-import type { BarLine } from "../roll/bar-lines";
+import type { BarLine } from "../music/bars";
 import { lengthName, placeName } from "../roll/names";
 import { player } from "../sound/the-player";
 import { ChanceBar } from "./parts";

@@ -1,7 +1,7 @@
 import { Button } from "react-aria-components";
 import { trackName } from "../music/instruments";
 import type { Note, Piece } from "../music/piece";
-import type { BarLine } from "../roll/bar-lines";
+import type { BarLine } from "../music/bars";
 import { placeName } from "../roll/names";
 import type { Explained } from "./explaining";
 import { chanceText } from "./surprise";
