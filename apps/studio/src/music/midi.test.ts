@@ -1,3 +1,4 @@
+import { BasicMIDI } from "spessasynth_core";
 import { describe, expect, test } from "vitest";
 import { MidiUnreadable, TICKS_PER_BEAT, pieceOf, readMidi, writeMidi } from "./midi";
 import { DRUMS } from "./piece";
@@ -113,6 +114,41 @@ test("tracks are numbered as the server numbers them: by channel and program, wi
   const piece = readMidi(file);
   expect(piece.tracks.map((track) => track.program)).toEqual([7, 0, 5, DRUMS]);
   expect(piece.notes.map((note) => note.durationBeats)).toEqual([1, 1, 1, 1]);
+});
+
+/** A file of one or more tracks, given by their bytes. */
+function fileWith(format: number, division: number, ...tracks: number[][]): Uint8Array {
+  const chunks = tracks.flatMap((events) => [0x4d, 0x54, 0x72, 0x6b, 0, events.length >> 16, (events.length >> 8) & 255, events.length & 255].concat(events));
+  return Uint8Array.from([0x4d, 0x54, 0x68, 0x64, 0, 0, 0, 6, 0, format, 0, tracks.length, division >> 8, division & 255].concat(chunks));
+}
+
+test("the synthesizer's own reader finds the same notes, tempos and names", () => {
+  for (let seed = 40; seed < 50; seed++) {
+    const piece = randomPiece(seed);
+    const read = BasicMIDI.fromArrayBuffer(writeMidi(piece).buffer);
+    expect(read.timeDivision).toBe(TICKS_PER_BEAT);
+    const ons = read.tracks.flatMap((track, chunk) => track.events.filter(({ statusByte, data }) => statusByte >> 4 === 9 && (data[1] ?? 0) > 0).map(({ ticks, data }) => `${chunk - 1} ${data[0]} ${data[1]} ${ticks}`));
+    expect(ons.sort()).toEqual(piece.notes.map((note) => `${note.track} ${note.pitch} ${note.velocity} ${Math.round(note.onsetBeats * TICKS_PER_BEAT)}`).sort());
+    expect(read.tempoChanges.map(({ ticks }) => ticks / TICKS_PER_BEAT).sort()).toEqual(piece.tempos.map(({ onsetBeats }) => onsetBeats).sort());
+    const names = read.tracks.slice(1).map((track) => new TextDecoder().decode(track.events.find(({ statusByte }) => statusByte === 3)?.data));
+    expect(names).toEqual(piece.tracks.map(({ name }) => name));
+  }
+});
+
+test("one track with all channels, left out statuses, and what is not for notes in between", () => {
+  const sysex = [0, 0xf0, 3, 0x7e, 0x09, 0xf7];
+  const keys = [0, 0x90, 60, 80, 0, 64, 80, 0, 0xe0, 0, 64, 100, 0x90, 60, 0, 0, 64, 0, 0, 0xd1, 9, 0, 0x91, 67, 70, 50, 67, 0];
+  const piece = readMidi(fileWith(0, 100, [...sysex, 0, 0xff, 0x51, 3, 0x0f, 0x42, 0x40, 0, 0xff, 0x58, 4, 3, 2, 24, 8, ...keys, 0, 0xff, 0x2f, 0]));
+  expect(plain(piece.notes)).toEqual([[0, 60, 80, 0, 1], [0, 64, 80, 0, 1], [1, 67, 70, 1, 0.5]]);
+  expect(piece.tempos).toEqual([{ onsetBeats: 0, bpm: 60 }]);
+  expect(piece.metres).toEqual([{ onsetBeats: 0, beatsPerBar: 3, text: "3/4" }]);
+});
+
+test("a file that strikes one key half a million times and never lets go is read", () => {
+  const track = [0, 0x90, 60, 1];
+  for (let count = 0; count < 500_000; count++) track.push(0, 60, 1);
+  const piece = readMidi(fileWith(0, 96, track.concat(96, 60, 0)));
+  expect(plain(piece.notes)).toEqual([[0, 60, 1, 0, 1]]);
 });
 
 describe("what is no MIDI file", () => {

@@ -1,10 +1,10 @@
-import { BasicMIDI, MIDIBuilder } from "spessasynth_core";
 import { midiBytes } from "midifactory";
 import type { Piece as PieceTold } from "midifactory";
 import type { Take } from "../takes/take";
 import { DRUMS } from "./piece";
 import type { Metre, Note, Piece, Tempo, Track } from "./piece";
-import { MidiUnreadable, tidied } from "./chunks";
+import { chunksOf, fileOf } from "./chunks";
+import type { MidiEvent } from "./chunks";
 
 export { MidiUnreadable } from "./chunks";
 
@@ -12,7 +12,9 @@ export { MidiUnreadable } from "./chunks";
 export const TICKS_PER_BEAT = 960;
 
 const [NOTE_OFF, NOTE_ON, PROGRAM] = [0x80, 0x90, 0xc0];
-const [TRACK_NAME, SET_TEMPO, TIME_SIGNATURE] = [0x03, 0x51, 0x58] as const;
+const META = 0xff;
+const [TRACK_NAME, SET_TEMPO, TIME_SIGNATURE] = [0x03, 0x51, 0x58];
+const SLOWEST_MICROSECONDS = 0xffffff;
 const DRUM_CHANNEL = 9;
 const DEFAULT_TEMPO: Tempo = { onsetBeats: 0, bpm: 120 };
 const DEFAULT_METRE: Metre = { onsetBeats: 0, beatsPerBar: 4, text: "4/4" };
@@ -56,48 +58,52 @@ export function serverTracks(piece: Piece): (number | null)[] {
  * program, without those that have no note.
  */
 export function readMidi(bytes: Uint8Array): Piece {
-  const tidy = tidied(bytes);
-  let midi: BasicMIDI;
-  try {
-    midi = BasicMIDI.fromArrayBuffer(tidy);
-  } catch {
-    throw new MidiUnreadable("This MIDI file is damaged.", "Export it anew from the program it came from.");
-  }
+  const { ticksPerBeat, tracks } = chunksOf(bytes);
   const found = new Map<number, Found>();
   const tempos: Tempo[] = [];
   const metres: Metre[] = [];
-  midi.tracks.forEach((track, chunk) => {
-    for (const event of track.events) {
-      const onsetBeats = event.ticks / midi.timeDivision;
-      if (event.statusByte === SET_TEMPO) tempos.push(...tempoIn(event.data, onsetBeats));
-      else if (event.statusByte === TIME_SIGNATURE) metres.push(...metreIn(event.data, onsetBeats));
+  tracks.forEach((events, chunk) => {
+    for (const { tick, kind, data } of events) {
+      if (kind === SET_TEMPO) tempos.push(...tempoIn(data, tick / ticksPerBeat));
+      else if (kind === TIME_SIGNATURE) metres.push(...metreIn(data, tick / ticksPerBeat));
     }
-    readNotes(track.events, chunk, midi.timeDivision, found);
+    readNotes(events, chunk, ticksPerBeat, found);
   });
   return assembled(found, tempos, metres);
 }
 
 /** A MIDI file of a piece: a track for each of its own, drums on channel 10. */
 export function writeMidi(piece: Piece): Uint8Array<ArrayBuffer> {
-  const [first = DEFAULT_TEMPO, ...others] = fromTheBegin(piece.tempos, DEFAULT_TEMPO);
-  const midi = new MIDIBuilder({ timeDivision: TICKS_PER_BEAT, initialTempo: exact(first.bpm), format: 1, name: "" });
-  for (const tempo of others) midi.setTempo(ticks(tempo.onsetBeats), exact(tempo.bpm));
-  for (const metre of fromTheBegin(piece.metres, DEFAULT_METRE)) {
-    const [numerator, power] = signatureOf(metre);
-    midi.addEvent(ticks(metre.onsetBeats), 0, TIME_SIGNATURE, [numerator, power, 24, 8]);
-  }
   const channels = channelsOf(piece.tracks);
-  piece.tracks.forEach((track, index) => {
+  const notes = piece.tracks.map((): Note[] => []);
+  for (const note of piece.notes) notes[note.track]?.push(note);
+  const tracks = piece.tracks.map(({ name, program }, index): MidiEvent[] => {
     const channel = channels[index] ?? 0;
-    midi.addTrack(track.name);
-    midi.programChange(0, index + 1, channel, track.program === DRUMS ? 0 : track.program);
-    for (const event of eventsOf(piece.notes.filter((note) => note.track === index))) {
-      if (event.on) midi.noteOn(event.tick, index + 1, channel, event.pitch, event.velocity);
-      else midi.noteOff(event.tick, index + 1, channel, event.pitch);
-    }
+    return [
+      meta(0, TRACK_NAME, new TextEncoder().encode(name)),
+      key(0, PROGRAM | channel, program === DRUMS ? 0 : program),
+      ...eventsOf(notes[index] ?? []).map(({ on, tick, pitch, velocity }) => key(tick, (on ? NOTE_ON : NOTE_OFF) | channel, pitch, velocity)),
+    ];
   });
-  for (const track of midi.tracks) track.events.sort((one, other) => one.ticks - other.ticks); // stable: off before on
-  return new Uint8Array(midi.writeMIDI());
+  return fileOf({ ticksPerBeat: TICKS_PER_BEAT, tracks: [conductor(piece), ...tracks] });
+}
+
+/** Tempos and metres stand in a track of their own. */
+function conductor(piece: Piece): MidiEvent[] {
+  const tempos = fromTheBegin(piece.tempos, DEFAULT_TEMPO).map(({ onsetBeats, bpm }) => {
+    const microseconds = Math.min(SLOWEST_MICROSECONDS, Math.max(1, Math.round(6e7 / bpm)));
+    return meta(ticks(onsetBeats), SET_TEMPO, [microseconds >> 16, (microseconds >> 8) & 255, microseconds & 255]);
+  });
+  const metres = fromTheBegin(piece.metres, DEFAULT_METRE).map((metre) => meta(ticks(metre.onsetBeats), TIME_SIGNATURE, [...signatureOf(metre), 24, 8]));
+  return [...tempos, ...metres];
+}
+
+function meta(tick: number, kind: number, data: ArrayLike<number>): MidiEvent {
+  return { tick, status: META, kind, data: Uint8Array.from(data) };
+}
+
+function key(tick: number, status: number, ...data: number[]): MidiEvent {
+  return { tick, status, kind: null, data: Uint8Array.from(data) };
 }
 
 /** What a chunk plays on one channel with one program. */
@@ -107,25 +113,25 @@ interface Found {
   readonly notes: Omit<Note, "id" | "track">[];
 }
 
-type Events = BasicMIDI["tracks"][number]["events"];
-
-function readNotes(events: Events, chunk: number, division: number, found: Map<number, Found>): void {
+function readNotes(events: readonly MidiEvent[], chunk: number, division: number, found: Map<number, Found>): void {
   const name = nameIn(events);
   const programs = new Array<number>(16).fill(0);
-  const open = new Map<number, { tick: number; velocity: number; program: number }[]>();
-  for (const { ticks: tick, statusByte, data } of events) {
-    const [kind, channel] = [statusByte & 0xf0, statusByte & 0x0f];
+  const open = new Map<number, Sounding>();
+  for (const { tick, status, data } of events) {
+    const [kind, channel] = [status & 0xf0, status & 0x0f];
     const [first = 0, second = 0] = data;
     if (kind === PROGRAM) programs[channel] = first & 127;
     if (kind !== NOTE_ON && kind !== NOTE_OFF) continue;
     const key = channel * 128 + (first & 127);
-    const program = channel === DRUM_CHANNEL ? 0 : (programs[channel] ?? 0);
+    const sounding = open.get(key) ?? { begun: [], ended: 0 };
+    open.set(key, sounding);
     if (kind === NOTE_ON && second > 0) {
-      open.set(key, [...(open.get(key) ?? []), { tick, velocity: second & 127, program }]);
+      sounding.begun.push({ tick, velocity: second & 127, program: channel === DRUM_CHANNEL ? 0 : (programs[channel] ?? 0) });
       continue;
     }
-    const begun = open.get(key)?.shift(); // of two that sound, the older one ends first
+    const begun = sounding.begun[sounding.ended];
     if (!begun) continue;
+    sounding.ended++;
     const place = (chunk * 16 + channel) * 128 + begun.program;
     const part = found.get(place) ?? { order: [chunk, channel, begun.program] as const, name, notes: [] };
     found.set(place, part);
@@ -136,6 +142,12 @@ function readNotes(events: Events, chunk: number, division: number, found: Map<n
       durationBeats: Math.max(1, tick - begun.tick) / division,
     });
   }
+}
+
+/** Of one key: of those that sound at once, the oldest one ends first. */
+interface Sounding {
+  readonly begun: { readonly tick: number; readonly velocity: number; readonly program: number }[];
+  ended: number;
 }
 
 function assembled(found: Map<number, Found>, tempos: Tempo[], metres: Metre[]): Piece {
@@ -175,8 +187,8 @@ function signatureOf(metre: Metre): [numerator: number, power: number] {
   return [numerator, Math.round(Math.log2(denominator))];
 }
 
-function nameIn(events: Events): string {
-  const data = events.find((event) => event.statusByte === TRACK_NAME)?.data;
+function nameIn(events: readonly MidiEvent[]): string {
+  const data = events.find(({ kind }) => kind === TRACK_NAME)?.data;
   if (!data) return "";
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(data).replaceAll("\0", "");
@@ -222,10 +234,4 @@ function eventsOf(notes: readonly Note[]): KeyEvent[] {
 
 function ticks(beats: number): number {
   return Math.round(beats * TICKS_PER_BEAT);
-}
-
-/** A tempo that the builder, which cuts off fractions of a microsecond, writes as the nearest one there is. */
-function exact(bpm: number): number {
-  const microseconds = Math.min(0xffffff, Math.max(1, Math.round(6e7 / bpm)));
-  return 6e7 / (microseconds + 0.5);
 }
