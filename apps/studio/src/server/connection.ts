@@ -67,7 +67,7 @@ function noted(error: unknown): boolean {
 }
 
 /** 502: a proxy whose server is away. */
-export function isAway(error: unknown): boolean {
+function isAway(error: unknown): boolean {
   return error instanceof ConnectionFailed || error instanceof NotInService || (error instanceof ProblemError && error.status === 502);
 }
 

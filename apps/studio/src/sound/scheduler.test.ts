@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from "vitest";
 import type { Note, Piece, Tempo } from "../music/piece";
 import { Scheduler } from "./scheduler";
-import { seeded } from "./seeded.testing";
+import { seeded } from "../music/testing";
 import type { NoteSink } from "./voices";
 
 // Generous: a busy machine is no failure.

@@ -1,6 +1,6 @@
 import { expect, test, vi } from "vitest";
 import type { Tempo } from "../music/piece";
-import { seeded } from "./seeded.testing";
+import { seeded } from "../music/testing";
 import { TempoMap } from "./tempo";
 
 // Generous: a busy machine is no failure.

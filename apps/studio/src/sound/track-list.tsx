@@ -1,9 +1,9 @@
 import { Headphones, VolumeX } from "lucide-react";
 import { ToggleButton } from "react-aria-components";
+import { instrumentName } from "../music/instruments";
 import type { Piece, Track } from "../music/piece";
-import { trackColour } from "./colours";
+import { trackColour } from "../roll/track-colours";
 import type { Player } from "./player";
-import { programName } from "./programs";
 import "./track-list.css";
 import { usePlayer } from "./use-player";
 
@@ -23,11 +23,11 @@ export function TrackList({ player, piece }: TrackListProps) {
 }
 
 function Row({ player, track, number }: { readonly player: Player; readonly track: Track; readonly number: number }) {
-  const instrument = programName(track.program);
+  const instrument = instrumentName(track.program);
   const name = track.name || `Track ${String(number + 1)}`;
   return (
     <li className="track-row">
-      <span className="track-colour" style={{ background: trackColour(number) }} aria-hidden />
+      <span className="track-colour" style={{ background: trackColour(number, false) }} aria-hidden />
       <span className="track-names">
         <span className="track-name">{name}</span>
         {name !== instrument && <span className="track-instrument">{instrument}</span>}
