@@ -1,4 +1,4 @@
-import { NotFound } from "midifactory";
+import { Conflict, ConnectionFailed, NotFound } from "midifactory";
 import type { Piece as PieceTold } from "midifactory";
 import { create } from "zustand";
 import { told } from "../music/midi";
@@ -68,6 +68,8 @@ export async function makePair({ models, bars, style, temperature }: Wish): Prom
 }
 
 // The server keeps pairs for an hour, and only while it runs.
+const COUNTED: Kindly = { what: "The server has counted a vote for this pair already.", todo: "Whose the pieces were it tells only once: make a new pair." };
+const UNKNOWN: Kindly = { what: "The connection broke, and nobody knows whether your vote arrived.", todo: "Vote again: it cannot be counted twice." };
 const TOO_OLD: Kindly = { what: "The server no longer knows this pair.", todo: "Make a new one." };
 
 /** One vote for each pair. */
@@ -76,13 +78,19 @@ export async function vote(choice: Choice): Promise<void> {
   if (state !== "ready" || pair === null || verdict !== null) return;
   useComparing.setState({ state: "voting", problem: null });
   try {
-    const { first, second, results } = await withServer("Voting", (signal) => client().vote(pair.id, choice, { signal }), { quiet: true });
+    const { first, second, results } = await withServer("Voting", (signal) => client().vote(pair.id, choice, { signal }), { quiet: true, once: true });
     useComparing.setState({ verdict: { choice, first, second }, results });
   } catch (error) {
-    useComparing.setState({ problem: error instanceof NotFound ? TOO_OLD : kindly(error) });
+    useComparing.setState({ problem: problemOf(error) });
   } finally {
     useComparing.setState({ state: "ready" });
   }
+}
+
+function problemOf(error: unknown): Kindly {
+  if (error instanceof NotFound) return TOO_OLD;
+  if (error instanceof Conflict) return COUNTED;
+  return error instanceof ConnectionFailed ? UNKNOWN : kindly(error);
 }
 
 /** The votes so far; a server that takes none says so, and that is no mistake. */

@@ -47,7 +47,7 @@ export function told(piece: PieceTold): { piece: Piece; midi: Uint8Array<ArrayBu
 }
 
 /** The number by which the server knows each track in a file of the piece, from 1; null for one without notes, which a file's reader drops. */
-export function serverTracks(piece: Piece): (number | null)[] {
+export function serverTracks(piece: Pick<Piece, "notes" | "tracks">): (number | null)[] {
   const sounding = new Set(piece.notes.map((note) => note.track));
   let number = 0;
   return piece.tracks.map((_, track) => (sounding.has(track) ? ++number : null));

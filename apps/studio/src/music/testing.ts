@@ -13,6 +13,12 @@ export function seeded(seed: number): () => number {
   };
 }
 
+/** Whole numbers from 0 up to, not including, what is asked for. */
+export function numbersBelow(seed: number): (below: number) => number {
+  const random = seeded(seed);
+  return (below) => Math.floor(random() * below);
+}
+
 export function whole(random: () => number, least: number, most: number): number {
   return least + Math.floor(random() * (most - least + 1));
 }

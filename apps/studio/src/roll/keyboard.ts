@@ -2,7 +2,8 @@ import type { Note } from "../music/piece";
 import { barOf } from "../music/bars";
 import type { Stage } from "./drags";
 import { actOf, type BarStep, type KeyAct, steppedBars, type Stroke, walked } from "./keys";
-import { drumName, noteSpoken, pitchSpoken, placeName, trackName } from "./names";
+import { trackName } from "../music/instruments";
+import { drumName, noteSpoken, pitchSpoken, placeName } from "./names";
 import { allowedMove, allowedResize, cellOf, GRID_BEATS } from "./snap";
 import { gridWidth } from "./viewport";
 

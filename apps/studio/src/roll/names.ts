@@ -1,3 +1,4 @@
+import { trackName } from "../music/instruments";
 import type { Note, Piece } from "../music/piece";
 import { type BarLine, barOf } from "../music/bars";
 
@@ -41,10 +42,6 @@ export function lengthName(beats: number): string {
 export function placeName(bars: readonly BarLine[], beats: number): string {
   const bar = barOf(bars, beats);
   return `bar ${bar.number} beat ${plain((beats - bar.onsetBeats) / bar.unitBeats + 1)}`;
-}
-
-export function trackName(piece: Piece, track: number): string {
-  return piece.tracks[track]?.name || `track ${track + 1}`;
 }
 
 /** Such as "C4, bar 3 beat 2, Piano, an eighth". */

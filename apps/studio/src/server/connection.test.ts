@@ -1,4 +1,4 @@
-import { TooManyRequests } from "midifactory";
+import { ConnectionFailed, TooManyRequests } from "midifactory";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { ask, client, unlock, useServer, withServer } from "./connection";
 import { FakeServer, json, problem } from "./fake-server";
@@ -33,7 +33,7 @@ test("a server that is away is asked again by itself, until it is back", async (
   await ask();
   expect(useServer.getState().state).toBe("away");
   await vi.advanceTimersByTimeAsync(20_000);
-  expect(server.count("/v1/health")).toBeGreaterThan(3);
+  expect(server.count("/v1/models")).toBeGreaterThan(3);
   server.away = false;
   await vi.advanceTimersByTimeAsync(5_000);
   expect(useServer.getState().state).toBe("here");
@@ -63,6 +63,46 @@ test("a request that breaks again and again though the server answers is given u
   await vi.advanceTimersByTimeAsync(60_000);
   expect(await work).toBeInstanceOf(Error);
   expect(server.count("/v1/generate")).toBe(5);
+});
+
+test("what counts is not sent again where it may have arrived", async () => {
+  server.answers.set("/v1/votes", () => { throw new TypeError("broken"); });
+  const vote = withServer("Voting", () => client().vote("p", "first"), { once: true }).catch((error: unknown) => error);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(await vote).toBeInstanceOf(ConnectionFailed);
+  expect(server.count("/v1/votes")).toBe(1);
+});
+
+test("what counts is sent again where the server asked for a token first", async () => {
+  server.token = "right";
+  server.answers.set("/v1/votes", () => json({ first: "a", second: "b", results: [] }));
+  const vote = withServer("Voting", () => client().vote("p", "first"), { once: true });
+  await settle();
+  await unlock("right");
+  expect(await vote).toMatchObject({ first: "a" });
+});
+
+test("one model out of service leaves the page with the others", async () => {
+  server.answers.set("/v1/health", () => problem(503, "model=old: it is not in service; start the server again"));
+  await ask();
+  expect(useServer.getState()).toMatchObject({ state: "here", models: [{ name: "box" }] });
+});
+
+test("a proxy that answers for a server is no server, and is asked again", async () => {
+  server.answers.set("/v1/models", () => problem(500, "nothing here"));
+  await ask();
+  expect(useServer.getState().state).toBe("away");
+  server.answers.set("/v1/models", () => json({ models: [] }));
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(useServer.getState().state).toBe("here");
+});
+
+test("work that was ended before it began does not wait for the server", async () => {
+  server.away = true;
+  await ask();
+  const work = withServer("Composing", () => client().generate({}), { signal: AbortSignal.abort() }).catch((error: unknown) => error);
+  await settle();
+  expect(isStopped(await work)).toBe(true);
 });
 
 test("what the server refuses is thrown at once", async () => {

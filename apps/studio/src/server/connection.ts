@@ -45,11 +45,10 @@ export function ask(): Promise<void> {
 
 async function askOnce(): Promise<void> {
   try {
-    await client().health();
     const [models, styles] = await Promise.all([client().models(), client().styles()]);
     useServer.setState({ state: "here", models, styles, tokenRefused: false });
   } catch (error) {
-    if (!noted(error)) throw error;
+    if (!noted(error)) beAway(); // such as a proxy's own page
   }
 }
 
@@ -60,10 +59,14 @@ function noted(error: unknown): boolean {
     return true;
   }
   if (!isAway(error)) return false;
+  beAway();
+  return true;
+}
+
+function beAway(): void {
   useServer.setState({ state: "away" });
   clearTimeout(timer);
   timer = setTimeout(() => void ask(), ASK_AGAIN_MS);
-  return true;
 }
 
 /** 502: a proxy whose server is away. */
@@ -98,6 +101,8 @@ export interface WorkOptions {
   readonly signal?: AbortSignal;
   /** The panel shows this work itself; the strip stays away. */
   readonly quiet?: boolean;
+  /** What counts, such as a vote: where it is not known whether the request arrived, it is not sent again. */
+  readonly once?: boolean;
 }
 
 /**
@@ -108,13 +113,15 @@ export async function withServer<T>(label: string, work: (signal: AbortSignal) =
   const job = begin(label, options);
   try {
     for (let breaks = 0; ; breaks++) {
+      job.signal.throwIfAborted();
       await whenHere(job.signal);
       try {
         job.waits(false);
         return await work(job.signal);
       } catch (error) {
         job.signal.throwIfAborted();
-        if (breaks >= MOST_BREAKS || !noted(error)) throw error;
+        const again = noted(error) && (!options.once || error instanceof Unauthorized);
+        if (breaks >= MOST_BREAKS || !again) throw error;
         job.waits(true);
       }
     }

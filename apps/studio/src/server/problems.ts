@@ -23,7 +23,8 @@ export function kindly(error: unknown): Kindly {
   if (isStopped(error)) return { what: "Stopped.", todo: "" };
   if (error instanceof TooManyRequests) return busy(error.retryAfterSeconds);
   if (error instanceof TooLarge) return { what: "This file is larger than the server reads.", todo: "Take a shorter piece." };
-  if (error instanceof ProblemError) return BY_STATUS[error.status] ?? ofDetail(error);
+  // Where the server itself has a remedy, as for votes that its disk has no room for, it knows better.
+  if (error instanceof ProblemError) return (error.status === 503 && error.remedy ? null : BY_STATUS[error.status]) ?? ofDetail(error);
   if (error instanceof ConnectionFailed) {
     return { what: "The connection to the server broke.", todo: "Your takes are safe. Try again in a moment." };
   }

@@ -72,9 +72,11 @@ export class Scheduler {
     this.#timeline.add(horizon, beats, this.#piece.tempo, beats);
   }
 
-  /** `leadSeconds`: from now to the first note, so that it is in time, too. */
+  /** `leadSeconds`: from now to the first note, so that it is in time, too. From behind the end it goes back to the begin. */
   start(leadSeconds = LEAD_SECONDS): void {
-    this.#startAt(this.#withinLoop(this.positionBeats()), leadSeconds);
+    const at = this.#withinLoop(this.positionBeats());
+    const over = !this.#growing && this.#loop === null && at >= this.#piece.endBeats;
+    this.#startAt(over ? 0 : at, leadSeconds);
   }
 
   halt(atBeats = this.positionBeats()): void {

@@ -57,7 +57,7 @@ class PagePlayer implements Player {
   async play(): Promise<void> {
     if (this.state === "playing" || this.#starting) return;
     this.#starting = true;
-    const output = await this.#ready();
+    const output = await this.#ready().catch(() => this.#refused());
     // Pressing stop while the sounds load takes the wish back.
     const wanted = this.#starting;
     this.#starting = false;
@@ -131,7 +131,7 @@ class PagePlayer implements Player {
   }
 
   async #preview(pitch: number, program: number, velocity: number): Promise<void> {
-    const output = await this.#ready();
+    const output = await this.#ready().catch(() => this.#refused());
     if (!output?.voices) return;
     this.#previewProgram = program;
     this.#tellPrograms();
@@ -143,11 +143,7 @@ class PagePlayer implements Player {
 
   /** The output, awake and with voices; null where the browser refuses. */
   async #ready(): Promise<Output | null> {
-    if (typeof AudioContext === "undefined") {
-      this.#trouble = NO_SOUND;
-      this.#tell();
-      return null;
-    }
+    if (typeof AudioContext === "undefined") return this.#refused();
     // Made before anything is waited for: that is still within the user's gesture.
     this.#output ??= new Output();
     const output = this.#output;
@@ -160,6 +156,13 @@ class PagePlayer implements Player {
     this.#tellPrograms();
     if (this.state !== "playing") this.#set("stopped");
     return this.#trouble === null ? output : null;
+  }
+
+  /** Such as on a computer without a way for sound to get out. */
+  #refused(): null {
+    this.#trouble = NO_SOUND;
+    this.#set(this.#output === null ? "silent" : "stopped");
+    return null;
   }
 
   readonly #tick = (): void => {

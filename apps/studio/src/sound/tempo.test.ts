@@ -1,6 +1,6 @@
 import { expect, test, vi } from "vitest";
 import type { Tempo } from "../music/piece";
-import { seeded } from "../music/testing";
+import { numbersBelow } from "../music/testing";
 import { TempoMap } from "./tempo";
 
 // Generous: a busy machine is no failure.
@@ -16,7 +16,7 @@ function summed(tempos: readonly Tempo[], beats: number): number {
 
 test("beats to seconds as a naive sum over small steps, and back", () => {
   for (let seed = 1; seed <= 40; seed++) {
-    const random = seeded(seed);
+    const random = numbersBelow(seed);
     const tempos = Array.from({ length: 1 + random(5) }, (_, i) => ({ onsetBeats: i === 0 ? 0 : i * 4 + random(16) / 4, bpm: 40 + random(160) }));
     const map = new TempoMap(tempos);
     for (let i = 0; i < 20; i++) {

@@ -17,6 +17,8 @@ test("a file becomes a take with its own bytes and its name", async () => {
 test("what cannot be opened is told with its limit", async () => {
   await expect(takeOfFile(file("huge.mid", new Uint8Array(3 * 2 ** 20)))).rejects.toThrow("3.0 MB");
   await expect(takeOfFile(file("empty.mid", writeMidi(pieceWith([]))))).rejects.toThrow("no notes");
+  const stray = pieceWith([[0, 60, 0, 1], [0, 60, 60_000, 1]]);
+  await expect(takeOfFile(file("stray.mid", writeMidi(stray)))).rejects.toThrow("for days");
   const many = pieceWith(Array.from({ length: FILE_LIMITS.notes + 1 }, (_, at) => [0, at % 128, at / 100, 0.01] as const));
   await expect(takeOfFile(file("many.mid", writeMidi(many)))).rejects.toThrow("20,001 notes");
   await expect(takeOfFile(file("song.mp3", new Uint8Array(100)))).rejects.toBeInstanceOf(MidiUnreadable);

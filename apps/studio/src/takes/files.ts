@@ -1,8 +1,11 @@
 import { MidiUnreadable, readMidi } from "../music/midi";
+import { endBeats } from "../music/piece";
 import type { NewTake } from "./store";
 
 /** What the server takes, too. */
 export const FILE_LIMITS = { megabytes: 2, notes: 20_000 } as const;
+/** A day of music at 35 beats a minute: a stray note behind it is a mistake, and so many bars cannot be drawn. */
+const MOST_BEATS = 50_000;
 
 /** A file of the user's as a take; throws MidiUnreadable. */
 export async function takeOfFile(file: File): Promise<NewTake> {
@@ -16,6 +19,7 @@ export async function takeOfFile(file: File): Promise<NewTake> {
     const count = piece.notes.length.toLocaleString("en");
     throw new MidiUnreadable(`This file has ${count} notes.`, `Files of up to ${FILE_LIMITS.notes.toLocaleString("en")} notes can be opened: take a part of it.`);
   }
+  if (endBeats(piece) > MOST_BEATS) throw new MidiUnreadable("The music in this file goes on for days.", "It may have a stray note far behind its end: remove that in another program.");
   const name = file.name.replace(/\.[^.]*$/, "").trim() || "MIDI file";
   return { name, piece, midi, asked: null, originality: null, said: [], newBeats: null, parent: null };
 }

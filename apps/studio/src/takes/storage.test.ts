@@ -114,6 +114,37 @@ describe("where takes cannot be kept", () => {
     expect((await open()).names()).toEqual(["One", "Two"]);
   });
 
+  test("what fails a second time is told a second time", async () => {
+    const page = await open();
+    const failing = async () => {
+      const put = vi.spyOn(IDBObjectStore.prototype, "put").mockImplementation(() => {
+        throw new DOMException("full", "QuotaExceededError");
+      });
+      page.store.getState().add(newTake("More"));
+      await page.keeping.flush();
+      put.mockRestore();
+      return page.store.getState().trouble;
+    };
+    expect(await failing()).toContain("no room");
+    page.store.getState().add(newTake("Fits"));
+    await page.keeping.flush();
+    expect(page.store.getState().trouble).toBeNull();
+    expect(await failing()).toContain("no room");
+  });
+
+  test("a database that the browser closed meanwhile is opened anew", async () => {
+    const page = await open();
+    const closed = vi.spyOn(IDBDatabase.prototype, "transaction").mockImplementationOnce(() => {
+      throw new DOMException("The database connection is closing.", "InvalidStateError");
+    });
+    page.store.getState().add(newTake("One"));
+    await page.keeping.flush();
+    expect(closed).toHaveBeenCalledTimes(2);
+    closed.mockRestore();
+    expect(page.store.getState().trouble).toBeNull();
+    expect((await open()).names()).toEqual(["One"]);
+  });
+
   test("what cannot be read is told and left as it is", async () => {
     const page = await open();
     page.store.getState().add(newTake("One"));

@@ -34,7 +34,8 @@ export interface Keeping {
 export function keepTakes(store: Store, name = NAME): Keeping {
   const waiting = new Map<string, Take | null>();
   const channel = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel(name);
-  const database = open(name);
+  let database = open(name);
+  let saving: ReadonlySet<string> = new Set();
   let timer: ReturnType<typeof setTimeout> | undefined;
   let working: Promise<void> = Promise.resolve();
   let merging = false; // what another tab wrote is not written again
@@ -46,15 +47,30 @@ export function keepTakes(store: Store, name = NAME): Keeping {
     const { currentId } = store.getState();
     if (changes.length === 0 && currentId === currentSaved) return;
     waiting.clear();
+    saving = new Set(changes.map(([id]) => id));
     try {
-      await write(await database, changes, currentId);
+      await written(changes, currentId);
       currentSaved = currentId;
+      told = false;
       channel?.postMessage(changes.map(([id]) => id));
       store.setState((state) => (state.trouble === NOT_KEPT ? { trouble: null } : state));
     } catch {
       for (const [id, take] of changes) if (!waiting.has(id)) waiting.set(id, take); // tried again with the next change
       store.setState((state) => (told ? state : { trouble: NOT_KEPT }));
       told = true;
+    } finally {
+      saving = new Set();
+    }
+  }
+
+  /** Some browsers close the database of a page that sleeps: then it is opened anew. */
+  async function written(changes: readonly (readonly [string, Take | null])[], currentId: string | null): Promise<void> {
+    try {
+      await write(await database, changes, currentId);
+    } catch {
+      void database.then((db) => db.close(), () => undefined);
+      database = open(name);
+      await write(await database, changes, currentId);
     }
   }
 
@@ -79,7 +95,7 @@ export function keepTakes(store: Store, name = NAME): Keeping {
   function merge(found: ReadonlyMap<string, Take | null>, more: Partial<Takes> = {}): void {
     merging = true;
     store.setState((state) => {
-      const changes = [...found].filter(([id]) => !waiting.has(id)).map(([id, after]) => ({ id, after }));
+      const changes = [...found].filter(([id]) => !waiting.has(id) && !saving.has(id)).map(([id, after]) => ({ id, after }));
       const takes = applied(state.takes, changes);
       const wanted = state.currentId ?? more.currentId;
       const currentId = takes.some((take) => take.id === wanted) ? (wanted ?? null) : (takes.at(-1)?.id ?? null);

@@ -41,6 +41,11 @@ test("tracks that are numbered differently are told apart by their instruments",
   expect(matchNotes(of(notes, [40, 42]), [told(0, 60, 0, 42), told(1, 60, 0, 40)])).toEqual(new Map([[1, 1], [2, 0]]));
 });
 
+test("a track whose notes were all erased has no number at the server: those after it are still told apart", () => {
+  const notes = [note(1, 1, 60, 0), note(2, 2, 60, 0)];
+  expect(matchNotes(of(notes, [40, 40, 40]), [told(0, 60, 0, 40), told(1, 60, 0, 40)])).toEqual(new Map([[1, 0], [2, 1]]));
+});
+
 test("another instrument at the same place is another note", () => {
   expect(matchNotes(of([note(1, 0, 60, 0)], [40]), [told(0, 60, 0, 42)]).size).toBe(0);
 });

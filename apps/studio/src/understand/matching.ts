@@ -1,3 +1,4 @@
+import { serverTracks } from "../music/midi";
 import type { Piece } from "../music/piece";
 
 /** What names a note in the server's answers. */
@@ -19,7 +20,8 @@ const NEAR_BEATS = 0.13;
  */
 export function matchNotes(piece: Pick<Piece, "notes" | "tracks">, told: readonly ToldNote[]): ReadonlyMap<number, number> {
   const found = new Map<number, number>();
-  let mine = piece.notes.map((note) => ({ ...note, program: piece.tracks[note.track]?.program ?? 0 }));
+  const numbers = serverTracks(piece);
+  let mine = piece.notes.map((note) => ({ ...note, track: (numbers[note.track] ?? 0) - 1, program: piece.tracks[note.track]?.program ?? 0 }));
   let theirs = told.map((note, index) => ({ ...note, index }));
   for (const key of [byTrack, byProgram]) {
     const places = groups(theirs, key);

@@ -5,6 +5,7 @@ import { barCount } from "../../music/bars";
 import { midiOf, serverTracks } from "../../music/midi";
 import type { Selection } from "../../music/piece";
 import { withServer } from "../../server/connection";
+import { defaultsOf } from "../../server/defaults";
 import { kindly } from "../../server/problems";
 import type { Kindly } from "../../server/problems";
 import { isStopped } from "../../server/work";
@@ -24,12 +25,11 @@ export const useVarying = create<Varying>(() => ({ running: null, problem: null 
 /** Let the take go on after its last bar. */
 export function continueTake(take: Take, model: Model): Promise<void> {
   const { bars, temperature } = useWishes.getState();
-  return vary(take, "Continued", (seed) => ({
-    ...common(model, seed),
-    kind: "continue",
-    settings: { bars, temperature },
-    of: { midi: midiOf(take) },
-  }));
+  const of = { midi: midiOf(take) };
+  return vary(take, "continue", async (signal) => {
+    const settings = { ...(await defaultsOf("continue", signal)), bars, temperature };
+    return (seed) => ({ ...common(model, seed), kind: "continue", settings, of });
+  });
 }
 
 /** Make bars or tracks of the take anew. */
@@ -38,12 +38,11 @@ export function infillTake(take: Take, model: Model, selection: Selection): Prom
   const last = Math.min(selection.lastBar, barCount(take.piece));
   const numbers = serverTracks(take.piece);
   const tracks = selection.tracks?.flatMap((track) => numbers[track] ?? []).map(String) ?? null;
-  return vary(take, "Infill", (seed) => ({
-    ...common(model, seed),
-    kind: "infill",
-    settings: { temperature, bars: `${selection.firstBar}-${last}`, tracks },
-    of: { midi: midiOf(take) },
-  }));
+  const of = { midi: midiOf(take) };
+  return vary(take, "infill", async (signal) => {
+    const settings = { ...(await defaultsOf("infill", signal)), temperature, bars: `${selection.firstBar}-${last}`, tracks };
+    return (seed) => ({ ...common(model, seed), kind: "infill", settings, of });
+  });
 }
 
 function common(model: Model, seed: number) {
@@ -51,19 +50,20 @@ function common(model: Model, seed: number) {
 }
 
 /** Each variant is asked for by itself, with a seed of its own: so each can be asked for again, and has its own link. */
-async function vary(take: Take, name: string, askedWith: (seed: number) => Asked): Promise<void> {
+async function vary(take: Take, kind: "continue" | "infill", prepare: (signal: AbortSignal) => Promise<(seed: number) => Asked>): Promise<void> {
   if (useVarying.getState().running) return;
   const { seed, variants } = useWishes.getState();
-  const asked = Array.from({ length: variants }, (_, index) => askedWith(seed + index));
-  const infills = asked[0]?.kind === "infill";
-  useVarying.setState({ running: infills ? "infill" : "continue", problem: null });
-  const label = `${infills ? "Filling in" : "Continuing"} ${take.name}`;
+  const seeds = Array.from({ length: variants }, (_, index) => seed + index);
+  useVarying.setState({ running: kind, problem: null });
+  const [doing, name] = kind === "infill" ? ["Filling in", "Infill"] : ["Continuing", "Continued"];
+  const label = `${doing} ${take.name}`;
   say(`${label}.`);
   try {
     // With any model: one that was exchanged at the server a moment ago is meant all the same.
-    const made = await withServer(label, (signal) =>
-      Promise.all(asked.map((one, index) => perform(one, signal, { name: `${name} ${index + 1}`, parent: take.id, withAnyModel: true }))),
-    );
+    const made = await withServer(label, async (signal) => {
+      const askedWith = await prepare(signal);
+      return Promise.all(seeds.map((one, index) => perform(askedWith(one), signal, { name: `${name} ${index + 1}`, parent: take.id, withAnyModel: true })));
+    });
     useTakes.getState().addAll(made, made.length === 1 ? `add ${name} 1` : `add ${made.length} variants`);
     useWishes.getState().set({ seed: drawSeed() });
     say(`${made.length === 1 ? "A new take is" : `${made.length} new takes are`} ready.`);

@@ -1,6 +1,8 @@
 import { create } from "zustand";
 import { readMidi } from "../../music/midi";
+import type { Piece } from "../../music/piece";
 import { client, useServer, withServer } from "../../server/connection";
+import { defaultsOf } from "../../server/defaults";
 import { kindly, wrongFields } from "../../server/problems";
 import type { Kindly } from "../../server/problems";
 import { emptyPiece, streamPiece } from "../../server/streaming";
@@ -65,18 +67,24 @@ function told(error: unknown): void {
 }
 
 async function compose(form: Form, signal: AbortSignal): Promise<Omit<Take, "id" | "createdAt">> {
-  const model = modelOf(form, useServer.getState().models);
-  const settings = requestOf(form, model);
-  const guess: Guess = { tempoBpm: form.tempoBpm ?? model?.tempo_bpm ?? 120, metre: form.metre ?? model?.metre ?? "4/4" };
-  const expected = expectedBeats(form, model);
+  const known = modelOf(form, useServer.getState().models);
+  const guess: Guess = { tempoBpm: form.tempoBpm ?? known?.tempo_bpm ?? 120, metre: form.metre ?? known?.metre ?? "4/4" };
+  const expected = expectedBeats(form, known);
   begin(form, guess, expected);
-  const { end, midi } = await withServer(
+  const show = (piece: Piece, beats: number) => {
+    useView.getState().set({ growing: piece });
+    useMaking.setState({ progress: progressOf(beats, expected) });
+    if (form.playAtOnce) player.load(piece, true);
+  };
+  const { settings, model, end, midi } = await withServer(
     "Composing",
-    (work) => streamPiece(client(), settings, guess, work, (piece, beats) => {
-      useView.getState().set({ growing: piece });
-      useMaking.setState({ progress: progressOf(beats, expected) });
-      if (form.playAtOnce) player.load(piece, true);
-    }),
+    async (work) => {
+      // Asked now: the server may have come back with another model of that name, and with other defaults.
+      const [models, defaults] = await Promise.all([client().models({ signal: work }), defaultsOf("generate", work)]);
+      const model = modelOf(form, models);
+      const settings = { ...defaults, ...requestOf(form, model), ...(model ? { model: model.name } : {}) };
+      return { settings, model, ...(await streamPiece(client(), settings, guess, work, show)) };
+    },
     { signal, quiet: true },
   );
   const [told] = end.pieces;
