@@ -13,6 +13,7 @@ const SIDES: readonly Side[] = ["first", "second"];
 const KEYS: Readonly<Record<string, Choice>> = { "1": "first", "2": "second", "0": "neither" };
 const NONE: ReadonlySet<number> = new Set();
 const nothing = () => undefined;
+const hearing = (listener: () => void) => player.subscribe(listener);
 
 /** Both pieces to be heard, and the vote. */
 export function Listening({ pair, verdict }: { readonly pair: Pair; readonly verdict: Verdict | null }) {
@@ -71,7 +72,7 @@ function OneSide({ side, pair, verdict, loaded, listen }: {
   readonly loaded: boolean;
   readonly listen: () => void;
 }) {
-  const playing = useSyncExternalStore(player.subscribe, () => player.state === "playing") && loaded;
+  const playing = useSyncExternalStore(hearing, () => player.state === "playing") && loaded;
   const letter = LETTERS[side];
   const { piece } = pair[side];
   return (
