@@ -1,10 +1,11 @@
 import { Pause, Play } from "lucide-react";
-import { useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { useEffect, useRef, useSyncExternalStore } from "react";
 import type { KeyboardEvent } from "react";
 import { Button } from "react-aria-components";
 import { Roll } from "../roll/roll";
 import { player } from "../sound/the-player";
 import { currentOf, useTakes } from "../takes/store";
+import { useView } from "../takes/view";
 import { useComparing, vote, type Choice, type Pair, type Side, type Verdict } from "./comparing";
 import { KeepButton } from "./keep-button";
 
@@ -36,22 +37,19 @@ export function Listening({ pair, verdict }: { readonly pair: Pair; readonly ver
 
 /** Which side the player has, and a function that plays (or pauses) one: the position stays when sides change. */
 function useListening(pair: Pair): [Side | null, (side: Side) => void] {
-  const [loaded, setLoaded] = useState<Side | null>(null);
-  const borrowed = useRef(false);
-  const currentId = useTakes((takes) => takes.currentId);
-  useEffect(() => {
-    // The page loads a take that is chosen.
-    borrowed.current = false;
-    setLoaded(null);
-  }, [currentId]);
+  const heard = useView(({ borrowed }) => borrowed?.piece);
+  const loaded = SIDES.find((side) => pair[side].piece === heard) ?? null;
+  const current = useTakes((takes) => currentOf(takes)?.piece);
+  // The page loads a take that is chosen or changed.
+  useEffect(() => useView.getState().set({ borrowed: null }), [current]);
   useEffect(() => () => {
-    if (borrowed.current) giveBack();
+    if (useView.getState().borrowed !== null) giveBack();
   }, []);
   const listen = (side: Side) => {
     if (loaded === side && player.state === "playing") return player.pause();
-    if (loaded !== side) player.load(pair[side].piece);
-    borrowed.current = true;
-    setLoaded(side);
+    const { piece } = pair[side];
+    if (loaded !== side) player.load(piece);
+    useView.getState().set({ borrowed: { name: `${LETTERS[side]} of the pair`, piece } });
     player.play().catch(nothing); // the transport shows the player's trouble
   };
   return [loaded, listen];
@@ -60,6 +58,7 @@ function useListening(pair: Pair): [Side | null, (side: Side) => void] {
 /** The one player plays the current take again. */
 function giveBack(): void {
   player.stop();
+  useView.getState().set({ borrowed: null });
   const take = currentOf(useTakes.getState());
   if (take !== null) player.load(take.piece);
 }

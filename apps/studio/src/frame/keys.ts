@@ -26,6 +26,19 @@ function keepsSpace(target: EventTarget | null): boolean {
   return control !== null && control.matches(":focus-visible");
 }
 
+/** The roll goes to its first note, sliders to their least, tabs and lists to their first. */
+function hasOwnHome(target: EventTarget | null): boolean {
+  return target instanceof Element && target.closest("input, [role=application], [role=tablist], [role=listbox], [role=menu], [role=radiogroup]") !== null;
+}
+
+/** Of bars and notes; null where there are none, or where Escape means something nearer: the roll's own, a list that is open. */
+function letGo(target: EventTarget | null): (() => void) | null {
+  const { selection, chosen, set } = useView.getState();
+  if (selection === null && chosen.size === 0) return null;
+  if (document.querySelector(".popover") !== null || (target instanceof Element && target.closest("[role=application]") !== null)) return null;
+  return () => set({ selection: null, chosen: new Set() });
+}
+
 export function playOrPause(): void {
   if (player.state === "playing") player.pause();
   else player.play().catch(() => undefined); // the transport shows the player's trouble
@@ -43,6 +56,8 @@ function actionOf(event: KeyboardEvent, showShortcuts: () => void): (() => void)
   if (isTyping(event.target) || event.altKey || hasItsOwn(key, event.target)) return null;
   if (key === " ") return keepsSpace(event.target) ? null : playOrPause;
   if (key === "?") return showShortcuts;
+  if (key === "home") return hasOwnHome(event.target) ? null : () => player.seek(0);
+  if (key === "escape") return letGo(event.target);
   const tool = TOOLS[key];
   return tool === undefined ? null : () => useView.getState().set({ tool });
 }

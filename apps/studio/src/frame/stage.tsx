@@ -1,5 +1,5 @@
 import { Eraser, MousePointer2, Pencil } from "lucide-react";
-import type { ReactNode } from "react";
+import type { ReactNode, RefObject } from "react";
 import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { ToggleButton, ToggleButtonGroup } from "react-aria-components";
 import { endBeats } from "../music/piece";
@@ -20,41 +20,59 @@ import "./stage.css";
 const NOTHING: Piece = { notes: [], tracks: [], tempos: [{ onsetBeats: 0, bpm: 120 }], metres: [{ onsetBeats: 0, beatsPerBar: 4, text: "4/4" }] };
 
 const listening = (listener: () => void) => player.subscribe(listener);
+const NONE: ReadonlySet<number> = new Set();
 const SOUNDED_VELOCITY = 80;
 /** Below this notes are too narrow to be read: a long piece is scrolled instead. */
 const NARROWEST_BEAT_PX = 14;
 
-/** What is on the roll: the music that is coming, else the current take's. */
+/** What is on the roll: the music that is coming, else what the player has borrowed, else the current take's. */
 export function useShown(): Piece {
   const growing = useView(({ growing }) => growing);
+  const borrowed = useView(({ borrowed }) => borrowed);
   const current = useTakes(currentOf);
-  return growing ?? current?.piece ?? NOTHING;
+  return growing ?? borrowed?.piece ?? current?.piece ?? NOTHING;
 }
 
 export function Stage() {
   const shown = useShown();
   const current = useTakes(currentOf);
-  const growing = useView(({ growing }) => growing);
+  const { growing, borrowed, selection } = useView();
   const ready = useTakes(({ ready }) => ready);
-  const selection = useView(({ selection }) => selection);
   const bars = useMemo(() => barBeats(shown, endBeats(shown)), [shown]);
   // What comes is loaded by the one who receives it.
   useEffect(() => {
     if (growing === null) player.load(current?.piece ?? NOTHING);
   }, [growing, current?.piece]);
+  const stage = useRef<HTMLElement>(null);
+  useComingIntoSight(stage);
+  const take = growing || borrowed ? null : current;
+  const empty = shown.notes.length === 0 && growing === null && current === null;
   return (
-    <section className="stage" aria-label="The music">
+    <section ref={stage} className="stage" aria-label="The music">
       <div className="stage-head">
-        <h2 className="stage-title">{growing ? "A new take is coming" : (current?.name ?? "No music yet")}</h2>
-        <Tools piece={shown} />
+        <h2 className="stage-title">{growing ? "A new take is coming" : (borrowed?.name ?? current?.name ?? "No music yet")}</h2>
+        <Tools piece={shown} usable={take !== null} />
       </div>
       <div className="roll-frame">
-        <TheRoll piece={shown} take={current} />
-        {ready && !current && !growing ? <Welcome /> : null}
+        <TheRoll piece={shown} take={take} />
+        {ready && empty ? <Welcome /> : null}
       </div>
-      <div className="dock"><Transport player={player} piece={shown} barBeats={bars} selection={selection} /></div>
+      <div className="dock"><Transport player={player} piece={shown} barBeats={bars} selection={borrowed ? null : selection} /></div>
     </section>
   );
+}
+
+/** On a phone the panels stand below the roll: music that begins or has come scrolls it back into sight. */
+function useComingIntoSight(stage: RefObject<HTMLElement | null>): void {
+  const coming = useView(({ growing }) => growing !== null);
+  const many = useTakes(({ takes, ready }) => (ready ? takes.length : null));
+  const before = useRef({ coming, many });
+  useEffect(() => {
+    const more = before.current.many !== null && many !== null && many > before.current.many;
+    const begins = coming && !before.current.coming;
+    before.current = { coming, many };
+    if ((begins || more) && (stage.current?.getBoundingClientRect().top ?? 0) < 0) stage.current?.scrollIntoView();
+  }, [stage, coming, many]);
 }
 
 function TheRoll({ piece, take }: { piece: Piece; take: Take | null }) {
@@ -65,9 +83,9 @@ function TheRoll({ piece, take }: { piece: Piece; take: Take | null }) {
   useEffect(() => player.subscribe(() => setFaint((before) => silentTracks(piece, before))), [piece]);
   const roll = useRef<RollHandle>(null);
   const coming = view.growing !== null;
-  const through = view.expectedBeats ?? endBeats(take?.piece ?? NOTHING);
+  const through = view.expectedBeats ?? endBeats(piece);
   // Each piece is first seen as a whole; edits of it leave the view where it is.
-  const asPiece = coming ? "coming" : take?.id;
+  const asPiece = coming ? "coming" : (view.borrowed?.piece ?? take?.id);
   const throughNow = useRef(through);
   useEffect(() => {
     throughNow.current = through;
@@ -77,7 +95,7 @@ function TheRoll({ piece, take }: { piece: Piece; take: Take | null }) {
     if (throughNow.current > 0 && throughNow.current * NARROWEST_BEAT_PX <= width) roll.current?.fit();
   }, [asPiece]);
   const edit = (what: RollEdit) => {
-    if (take === null || view.growing !== null) return;
+    if (take === null) return;
     change(take.id, said(what), applyEdit(take.piece, what));
   };
   return (
@@ -87,21 +105,25 @@ function TheRoll({ piece, take }: { piece: Piece; take: Take | null }) {
       {...(view.expectedBeats === undefined ? {} : { expectedBeats: view.expectedBeats })}
       positionBeats={() => (player.state === "silent" ? null : player.positionBeats())}
       playing={playing}
-      tool={view.growing ? "select" : view.tool}
+      tool={take === null ? "select" : view.tool}
       drawTrack={Math.min(view.drawTrack, Math.max(0, piece.tracks.length - 1))}
       faint={faint}
-      selection={view.selection}
-      onSelection={(selection) => view.set({ selection })}
-      chosen={view.chosen}
-      onChosen={(chosen) => view.set({ chosen })}
+      selection={view.borrowed ? null : view.selection}
+      onSelection={(selection) => {
+        if (view.borrowed === null) view.set({ selection });
+      }}
+      chosen={view.borrowed ? NONE : view.chosen}
+      onChosen={(chosen) => {
+        if (view.borrowed === null) view.set({ chosen });
+      }}
       onEdit={edit}
       onSeek={(beats) => player.seek(beats)}
       heat={view.heat}
       attention={view.attention ?? null}
-      newBeats={view.growing ? null : (take?.newBeats ?? null)}
+      newBeats={take?.newBeats ?? null}
       onSound={(pitch, track) => player.sound(pitch, piece.tracks[track]?.program ?? 0, SOUNDED_VELOCITY)}
       onHover={(hovered, hoveredAt) => view.set({ hovered, hoveredAt })}
-      label={view.growing ? "The piece that is coming" : `Notes of ${take?.name ?? "an empty piece"}`}
+      label={view.growing ? "The piece that is coming" : view.borrowed ? `The piece that is heard: ${view.borrowed.name}` : `Notes of ${take?.name ?? "an empty piece"}`}
     />
   );
 }
@@ -126,11 +148,12 @@ const TOOLS: readonly { id: Tool; name: string; icon: ReactNode }[] = [
   { id: "erase", name: "Erase", icon: <Eraser aria-hidden size={17} /> },
 ];
 
-function Tools({ piece }: { piece: Piece }) {
+/** usable: whether there is music that may be changed by hand. */
+function Tools({ piece, usable }: { piece: Piece; usable: boolean }) {
   const { tool, drawTrack, set } = useView();
   return (
     <div className="tools">
-      {tool === "draw" && piece.tracks.length > 1 ? (
+      {usable && tool === "draw" && piece.tracks.length > 1 ? (
         <label className="draw-track">into <select value={drawTrack} onChange={(event) => set({ drawTrack: Number(event.target.value) })}>
           {piece.tracks.map((_, track) => <option key={track} value={track}>{trackName(piece, track)}</option>)}
         </select></label>
@@ -140,7 +163,8 @@ function Tools({ piece }: { piece: Piece }) {
         aria-label="What the pointer does"
         selectionMode="single"
         disallowEmptySelection
-        selectedKeys={[tool]}
+        isDisabled={!usable}
+        selectedKeys={[usable ? tool : "select"]}
         onSelectionChange={(keys) => {
           const chosen = TOOLS.find(({ id }) => keys.has(id));
           if (chosen) set({ tool: chosen.id });

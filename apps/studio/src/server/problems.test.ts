@@ -35,6 +35,11 @@ test("time, token and connection have words of their own and something to do", a
   expect(kindly(new ConnectionFailed("x")).todo).toContain("takes are safe");
 });
 
+test("what the server's owner has not switched on is told with the owner's remedy", async () => {
+  const error = await thrown(403, "votes: this server takes none; start it with votes=FILE.jsonl", { remedy: "start it with votes=FILE.jsonl" });
+  expect(kindly(error)).toEqual({ what: "Votes: this server takes none.", todo: "Start it with votes=FILE.jsonl." });
+});
+
 test("what the user stopped is no problem, and unknown things have a sentence", () => {
   expect(kindly(new Stopped())).toEqual({ what: "Stopped.", todo: "" });
   expect(kindly("what").what).toBe("Something went wrong.");

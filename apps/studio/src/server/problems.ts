@@ -23,8 +23,8 @@ export function kindly(error: unknown): Kindly {
   if (isStopped(error)) return { what: "Stopped.", todo: "" };
   if (error instanceof TooManyRequests) return busy(error.retryAfterSeconds);
   if (error instanceof TooLarge) return { what: "This file is larger than the server reads.", todo: "Take a shorter piece." };
-  // Where the server itself has a remedy, as for votes that its disk has no room for, it knows better.
-  if (error instanceof ProblemError) return (error.status === 503 && error.remedy ? null : BY_STATUS[error.status]) ?? ofDetail(error);
+  // Where the server itself has a remedy, as for votes that it does not take or has no room for, it knows better.
+  if (error instanceof ProblemError) return ((error.status === 403 || error.status === 503) && error.remedy ? null : BY_STATUS[error.status]) ?? ofDetail(error);
   if (error instanceof ConnectionFailed) {
     return { what: "The connection to the server broke.", todo: "Your takes are safe. Try again in a moment." };
   }
@@ -40,7 +40,7 @@ function busy(seconds: number | undefined): Kindly {
 /** 422 and its like: the server's own line tells the value, the limit and the remedy. */
 function ofDetail(error: ProblemError): Kindly {
   const { limit, remedy, field, value } = error;
-  if (field === undefined || typeof limit !== "string") return { what: sentence(error.message), todo: remedy ? sentence(remedy) : "" };
+  if (field === undefined || typeof limit !== "string") return { what: sentence(remedy ? error.message.replace(`; ${remedy}`, "") : error.message), todo: remedy ? sentence(remedy) : "" };
   const given = typeof value === "string" || typeof value === "number" ? ` “${value}”` : "";
   return { what: sentence(`${wordsOf(field)}${given}: ${limit}`), todo: remedy ? sentence(remedy) : "" };
 }

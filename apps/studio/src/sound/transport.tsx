@@ -47,7 +47,7 @@ export function Transport({ player, piece, barBeats, selection = null }: Transpo
       <Position player={player} barBeats={barBeats} tempo={tempo} end={end} playing={playing} />
       <Slider className="transport-volume" aria-label="Volume" minValue={0} maxValue={1} step={0.05} value={player.volume} onChange={(volume) => player.setVolume(volume)} >
         <Volume2 aria-hidden />
-        <SliderTrack className="transport-track"><SliderThumb className="transport-thumb" /></SliderTrack>
+        <Track />
       </Slider>
       <LevelMeter player={player} active={playing} />
       <p className="transport-said" role="status">{said(player)}</p>
@@ -70,9 +70,22 @@ function Position({ player, barBeats, tempo, end, playing }: PositionProps) {
   const text = placeText(beats, barBeats, tempo);
   return (
     <Slider className="transport-position" aria-label="Position" minValue={0} maxValue={Math.max(end, 1)} step={0.25} value={Math.min(beats, Math.max(end, 1))} onChange={(to) => player.seek(to)} isDisabled={end === 0}>
-      <SliderTrack className="transport-track"><SliderThumb className="transport-thumb" aria-valuetext={text} /></SliderTrack>
+      <Track valueText={text} />
       <span className="transport-place">{text} <span className="transport-end">of {clock(tempo.secondsAt(end))}</span></span>
     </Slider>
+  );
+}
+
+function Track({ valueText }: { readonly valueText?: string }) {
+  return (
+    <SliderTrack className="transport-track">
+      {({ state }) => (
+        <>
+          <span className="transport-fill" style={{ width: `${String(state.getThumbPercent(0) * 100)}%` }} />
+          <SliderThumb className="transport-thumb" {...(valueText === undefined ? {} : { "aria-valuetext": valueText })} />
+        </>
+      )}
+    </SliderTrack>
   );
 }
 

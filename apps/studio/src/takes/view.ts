@@ -18,6 +18,8 @@ export interface View {
   readonly growing: Piece | null;
   /** The end that it will have. */
   readonly expectedBeats: number | undefined;
+  /** Music that is no take and is heard all the same, such as one of a pair: it is shown while the player has it. */
+  readonly borrowed: { readonly name: string; readonly piece: Piece } | null;
   readonly panel: PanelName;
   set(part: Partial<Omit<View, "set">>): void;
 }
@@ -34,6 +36,7 @@ export const useView = create<View>((set) => ({
   hovered: null,
   hoveredAt: null,
   growing: null,
+  borrowed: null,
   expectedBeats: undefined,
   panel: "make",
   set,

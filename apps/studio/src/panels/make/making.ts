@@ -1,4 +1,5 @@
 import { create } from "zustand";
+import { instrumentName } from "../../music/instruments";
 import { readMidi } from "../../music/midi";
 import type { Piece } from "../../music/piece";
 import { client, useServer, withServer } from "../../server/connection";
@@ -47,7 +48,7 @@ export async function generate(): Promise<void> {
     useTakes.getState().add(take);
     say(`${take.name} is ready: ${take.piece.notes.length} notes.`);
   } catch (error) {
-    told(error);
+    told(error, form);
   } finally {
     useView.getState().set({ growing: null, expectedBeats: undefined });
     useMaking.setState({ running: false });
@@ -55,15 +56,32 @@ export async function generate(): Promise<void> {
   }
 }
 
-function told(error: unknown): void {
+function told(error: unknown, form: Form): void {
   player.stop();
   if (isStopped(error)) {
-    say("Stopped.");
+    keepWhatCame(form);
     return;
   }
   const problem = kindly(error);
   useMaking.setState({ problem, wrong: wrongFields(error) });
   say(`${problem.what} ${problem.todo}`);
+}
+
+/** The notes that were there when it was stopped; the same wish would give more of them, so it is no wish's music. */
+function keepWhatCame(form: Form): void {
+  const { growing } = useView.getState();
+  if (growing === null || growing.notes.length === 0) {
+    say("Stopped.");
+    return;
+  }
+  const name = `${nameOf(form)}, stopped`;
+  useTakes.getState().add({ name, piece: named(growing), midi: null, asked: null, originality: null, said: [], newBeats: null, parent: null });
+  say(`Stopped. What had come is kept as ${name}.`);
+}
+
+/** While it comes nobody knows how many voices there will be; now each is called by its instrument. */
+function named(piece: Piece): Piece {
+  return { ...piece, tracks: piece.tracks.map((track) => ({ ...track, name: instrumentName(track.program) })) };
 }
 
 async function compose(form: Form, signal: AbortSignal): Promise<Omit<Take, "id" | "createdAt">> {
@@ -103,7 +121,7 @@ async function compose(form: Form, signal: AbortSignal): Promise<Omit<Take, "id"
 /** The gesture starts the sound; it waits at the end of what there is, so that the first note is heard as soon as it has come. */
 function begin(form: Form, guess: Guess, expected: number): void {
   const nothing = emptyPiece(guess);
-  useView.getState().set({ growing: nothing, expectedBeats: expected, selection: null, chosen: new Set(), heat: null, attention: null });
+  useView.getState().set({ growing: nothing, expectedBeats: expected, borrowed: null, selection: null, chosen: new Set(), heat: null, attention: null });
   if (!form.playAtOnce) return;
   player.stop();
   player.load(nothing, true);
