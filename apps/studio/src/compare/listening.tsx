@@ -105,7 +105,7 @@ function Ballot() {
   return (
     <div className="c-ballot" role="group" aria-label="Your vote">
       {options.map(({ choice, name, key }) => (
-        <Button key={choice} className="c-vote" isDisabled={voting} aria-keyshortcuts={key} onPress={() => void vote(choice)}>
+        <Button key={choice} className="c-vote outlined-wide" isDisabled={voting} aria-keyshortcuts={key} onPress={() => void vote(choice)}>
           {name} <kbd aria-hidden>{key}</kbd>
         </Button>
       ))}

@@ -35,7 +35,7 @@ export function PairSettings({ models, styles }: { readonly models: readonly Mod
         label="Temperature" value={shown} min={0.3} max={1.5} step={0.05} ends={["careful", "bold"]} onChange={setTemperature}
         said={temperature === null ? "usual" : `${shown.toFixed(2)} · ${temper(shown)}`}
       />
-      <Button className="c-make" isDisabled={composing} onPress={() => void makePair({ models: [first.name, second.name], bars, style, temperature })}>
+      <Button className="wide-button" isDisabled={composing} onPress={() => void makePair({ models: [first.name, second.name], bars, style, temperature })}>
         {composing ? "Composing a pair…" : "Make a pair"}
       </Button>
     </div>

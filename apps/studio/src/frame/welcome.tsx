@@ -3,7 +3,8 @@ export function Welcome() {
   return (
     <div className="welcome">
       <p className="welcome-line">Press <b>Generate</b>, and listen.</p>
-      <p>Then drag over a few bars to have them composed anew.<br />You may also drop a MIDI file here. Your takes stay in this browser.</p>
+      <p>Then drag over a few bars to have them composed anew.</p>
+      <p>Or drop a MIDI file of yours here.</p>
     </div>
   );
 }

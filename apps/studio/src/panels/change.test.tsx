@@ -160,6 +160,7 @@ describe("without the model", () => {
     await user.clear(tempo);
     await user.type(tempo, "144{Enter}");
     await waitFor(() => expect(tempoBpm(current()?.piece ?? pieceWith([]))).toBe(144));
+    await user.click(button(/^Instruments/));
     await user.selectOptions(screen.getByRole("combobox", { name: "Instrument of Acoustic Bass" }), "Tuba");
     expect(current()?.piece.tracks[1]?.program).toBe(58);
     expect(current()).toMatchObject({ midi: null, asked: null });

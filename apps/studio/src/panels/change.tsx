@@ -1,9 +1,9 @@
 import { currentOf, useTakes } from "../takes/store";
 import { useView } from "../takes/view";
-import { BeforeAfter } from "./change/before-after";
 import { ByHand } from "./change/by-hand";
 import { OpenFile } from "./change/open-file";
 import { WithModel } from "./change/with-model";
+import { NothingYet } from "../ui/nothing-yet";
 import "./change/change.css";
 
 /** Work on music that is there: a file of the user's, or a take. */
@@ -14,12 +14,11 @@ export function Change() {
     <div className="change">
       {take && !growing ? (
         <>
-          <BeforeAfter current={take} />
           <WithModel take={take} />
           <ByHand take={take} />
         </>
       ) : (
-        <p className="hint">{growing ? "New music is coming; when it is here, you can change it." : "Make a piece first, or open one of yours."}</p>
+        <NothingYet coming={growing}>{growing ? "New music is coming; when it is here, you can change it." : "Here you change music. Make a piece first, or open one of yours."}</NothingYet>
       )}
       <OpenFile />
     </div>

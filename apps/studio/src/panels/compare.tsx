@@ -24,7 +24,7 @@ export function Compare() {
       {models.length === 1 ? <OneModel name={models[0]?.name ?? ""} /> : null}
       {models.length > 1 ? (
         <>
-          <p className="hint">Both models are asked for the same. Listen to A and B, then say which is better; only then you learn whose they are.</p>
+          <p className="panel-lead">Two models, the same wish. Hear A and B without knowing whose they are, and say which is better.</p>
           <PairSettings models={models} styles={styles} />
         </>
       ) : null}

@@ -1,9 +1,10 @@
-import { AudioLines, Copy, FileMusic, Image as ImageIcon } from "lucide-react";
+import { AudioLines, Copy, Download, FileMusic, Image as ImageIcon } from "lucide-react";
 import { useState } from "react";
 import { Button, Input, Label, ProgressBar, TextField } from "react-aria-components";
 import { currentOf, useTakes } from "../takes/store";
 import type { Take } from "../takes/take";
 import { useView } from "../takes/view";
+import { NothingYet } from "../ui/nothing-yet";
 import { copyLink, keepAs, useKeeping } from "./keep/keeping";
 import type { Form, Linked } from "./keep/keeping";
 import "./change/change.css";
@@ -14,13 +15,13 @@ export function Keep() {
   const take = useTakes(currentOf);
   const growing = useView((view) => view.growing !== null);
   if (!take || growing) {
-    return <p className="hint">{growing ? "New music is coming; when it is here, you can download it." : "Make a piece first; here you download it, or copy a link to it."}</p>;
+    return <NothingYet coming={growing}>{growing ? "New music is coming; when it is here, you can download it." : "Here you download your music, or copy a link to it. Make a piece first."}</NothingYet>;
   }
   return (
     <div className="keep">
       <Files take={take} />
       <Link key={take.id + String(take.asked?.seed)} take={take} />
-      <p className="hint">Your takes stay in this browser, also after a reload. Whoever clears the browser's data clears them, too.</p>
+      <p className="hint">Your takes stay in this browser, also after a reload. If you clear the browser's data, they are gone: download what you love.</p>
     </div>
   );
 }
@@ -40,9 +41,9 @@ function Files({ take }: { take: Take }) {
       <div className="downloads">
         {FORMS.map(({ id, name, about, icon: Icon }) => (
           <Button key={id} className="download" isDisabled={busy !== null || (empty && id !== "mid")} onPress={() => void keepAs(take, id)} aria-label={`Download ${name}, ${about}`}>
-            <Icon aria-hidden size={20} />
-            <span className="download-name">{busy === id ? "Making…" : name}</span>
-            <span className="hint">{about}</span>
+            <Icon aria-hidden size={22} className="download-form" />
+            <span className="download-text"><span className="download-name">{name}</span><span className="hint">{busy === id ? "Making it…" : about}</span></span>
+            <Download aria-hidden size={18} />
           </Button>
         ))}
       </div>
@@ -61,8 +62,8 @@ function Link({ take }: { take: Take }) {
   return (
     <section className="keep-part" aria-labelledby="link-title">
       <h2 id="link-title">A link to this music</h2>
-      <p className="hint">It holds all settings and the seed: whoever opens it at this server gets the same notes.</p>
-      <Button onPress={() => void copyLink(take).then(setLinked)}><Copy aria-hidden size={16} /> Copy link</Button>
+      <p className="hint">It holds all settings and the seed, the number that all chance came from: whoever opens it at this server gets the same notes.</p>
+      <Button className="outlined-wide" onPress={() => void copyLink(take).then(setLinked)}><Copy aria-hidden size={16} /> Copy link</Button>
       <LinkSaid linked={linked} />
     </section>
   );

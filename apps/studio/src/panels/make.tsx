@@ -68,7 +68,7 @@ function Measures() {
       <SelectField label="Key" options={[anyKey, ...KEYS.map((key) => ({ id: key, name: printedKey(key) }))]} value={form.key ?? ""} wrong={wrong.includes("key")} onChange={(key) => change({ key: key || null })} />
       <SelectField label="Metre" options={[usualMetre, ...METRES.map((metre) => ({ id: metre, name: metre }))]} value={form.metre ?? ""} wrong={wrong.includes("metre")} onChange={(metre) => change({ metre: metre || null })} />
       <NumberRow label="Length in bars" value={form.bars} min={1} max={MOST_BARS} wrong={wrong.includes("bars")} onChange={(bars) => change({ bars: bars ?? 8 })} />
-      <NumberRow label="Tempo" value={form.tempoBpm} min={20} max={300} placeholder={model === undefined ? "" : String(Math.round(model.tempo_bpm))} wrong={wrong.includes("tempo_bpm")} onChange={(tempoBpm) => change({ tempoBpm })} />
+      <NumberRow label="Tempo (bpm)" value={form.tempoBpm} min={20} max={300} placeholder={model === undefined ? "" : String(Math.round(model.tempo_bpm))} wrong={wrong.includes("tempo_bpm")} onChange={(tempoBpm) => change({ tempoBpm })} />
     </div>
   );
 }
@@ -86,10 +86,11 @@ function Seed() {
     <div className="seed">
       <NumberField className="field" value={form.seed} minValue={0} maxValue={Number.MAX_SAFE_INTEGER} formatOptions={{ useGrouping: false }} onChange={(seed) => change(Number.isNaN(seed) ? { seed: drawSeed() } : { seed, newSeed: false })}>
         <Label>Seed</Label>
-        <Group className="number-group"><Input /></Group>
+        <Group className="number-group"><Input aria-describedby="seed-hint" /></Group>
       </NumberField>
       <Button className="icon-button outlined" aria-label="Throw the dice for another seed" onPress={() => change({ seed: drawSeed(), newSeed: false })}><Dices aria-hidden size={18} /></Button>
       <Switch className="switch" isSelected={form.newSeed} onChange={(newSeed) => change({ newSeed })}><span className="switch-track"><span className="switch-thumb" /></span>New each time</Switch>
+      <p id="seed-hint" className="hint seed-hint">All chance comes from this number: the same one gives the same music again.</p>
     </div>
   );
 }

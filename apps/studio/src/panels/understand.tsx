@@ -10,6 +10,7 @@ import { currentOf, useTakes } from "../takes/store";
 import type { Take } from "../takes/take";
 import { useView } from "../takes/view";
 import { SelectField } from "../ui/fields";
+import { NothingYet } from "../ui/nothing-yet";
 import { AttentionView } from "../understand/attention-view";
 import { useExplanation, type Explained } from "../understand/explaining";
 import { NoteCard } from "../understand/note-card";
@@ -30,8 +31,8 @@ export function Understand() {
   const named = (name: string | null | undefined) => models.find((model) => model.name === name);
   const model = named(wished) ?? named(take?.asked?.model) ?? models[0];
 
-  if (growing) return <p className="hint">The music is still coming. When it is there, the model can be asked about each note.</p>;
-  if (take === null) return <p className="hint">Make a piece or drop a MIDI file first. Then this shows what the model thinks of each of its notes.</p>;
+  if (growing) return <NothingYet coming>The music is still coming. When it is there, the model can be asked about each note.</NothingYet>;
+  if (take === null) return <NothingYet coming={false}>Make a piece or drop a MIDI file first. Then this shows what the model thinks of each of its notes.</NothingYet>;
   if (model === undefined) return <p className="hint">Waiting for the server…</p>;
   return (
     <div className="understand">

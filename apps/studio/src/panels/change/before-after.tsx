@@ -15,7 +15,7 @@ export function BeforeAfter({ current }: { current: Take }) {
   const family = familyOf(takes, current);
   if (family.length === 0) return null;
   return (
-    <section className="change-part" aria-labelledby="before-title">
+    <section className="change-family" aria-labelledby="before-title">
       <h2 id="before-title">Before and after</h2>
       <ToggleButtonGroup
         className="segments family"
@@ -32,7 +32,7 @@ export function BeforeAfter({ current }: { current: Take }) {
           <ToggleButton key={take.id} id={take.id} className="segment">{index === 0 ? `Before: ${take.name}` : take.name}</ToggleButton>
         ))}
       </ToggleButtonGroup>
-      <p className="hint">The music goes on at the same place when you switch.</p>
+      <p className="hint">Switch while it plays: the music goes on at the same place.</p>
     </section>
   );
 }

@@ -6,6 +6,7 @@ import { useTakes } from "../../takes/store";
 import type { Take } from "../../takes/take";
 import { useView } from "../../takes/view";
 import { NumberRow } from "../../ui/fields";
+import { Folded } from "../../ui/folded";
 
 const STEPS = [
   { by: -12, text: "−12", name: "An octave down" },
@@ -20,7 +21,7 @@ export function ByHand({ take }: { take: Take }) {
   const { piece } = take;
   return (
     <section className="change-part" aria-labelledby="hand-title">
-      <h2 id="hand-title">Without the model</h2>
+      <h2 id="hand-title">By hand, without the model</h2>
       <Transpose take={take} />
       <NumberRow
         label="Tempo (beats a minute)"
@@ -32,14 +33,25 @@ export function ByHand({ take }: { take: Take }) {
           if (bpm !== null) change(take.id, "change the tempo", withTempo(piece, bpm));
         }}
       />
+      <Instruments take={take} />
+      <p className="hint">Draw and erase notes with the tools above the roll.</p>
+    </section>
+  );
+}
+
+function Instruments({ take: { id, piece } }: { take: Take }) {
+  const change = useTakes((state) => state.change);
+  const names = piece.tracks.map((_, index) => trackName(piece, index));
+  return (
+    <Folded title={names.length === 1 ? "Instrument" : "Instruments"} said={names.join(", ")}>
       <ul className="instruments-list">
         {piece.tracks.map((track, index) => (
           <li key={index}>
             <label>
-              <span>Instrument of {trackName(piece, index)}</span>
+              <span>Instrument of {names[index]}</span>
               <select
                 value={track.program}
-                onChange={(event) => change(take.id, `change an instrument to ${instrumentName(Number(event.target.value))}`, withProgram(piece, index, Number(event.target.value)))}
+                onChange={(event) => change(id, `change an instrument to ${instrumentName(Number(event.target.value))}`, withProgram(piece, index, Number(event.target.value)))}
               >
                 <Programs />
               </select>
@@ -47,8 +59,7 @@ export function ByHand({ take }: { take: Take }) {
           </li>
         ))}
       </ul>
-      <p className="hint">Draw and erase notes with the tools above the roll.</p>
-    </section>
+    </Folded>
   );
 }
 

@@ -12,8 +12,8 @@ export function OpenFile() {
     <section className="change-part" aria-labelledby="open-title">
       <h2 id="open-title">A MIDI file of yours</h2>
       <DropZone className="drop-zone" aria-label="Drop MIDI files here" onDrop={(event) => void dropped(event.items)}>
-        <FileMusic aria-hidden size={20} />
-        <Text slot="label">Drop a MIDI file here, or</Text>
+        <FileMusic aria-hidden size={22} />
+        <Text slot="label">Drop it anywhere, or</Text>
         <FileTrigger acceptedFileTypes={[".mid", ".midi", "audio/midi"]} allowsMultiple onSelect={(files) => void openFiles([...(files ?? [])])}>
           <Button>Choose a file</Button>
         </FileTrigger>

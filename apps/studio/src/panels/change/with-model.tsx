@@ -10,20 +10,24 @@ import { canDo } from "../../takes/asking";
 import type { Take } from "../../takes/take";
 import { useView } from "../../takes/view";
 import { NumberRow, SelectField, SliderRow } from "../../ui/fields";
+import { Folded } from "../../ui/folded";
 import { drawSeed } from "../make/form";
+import { BeforeAfter } from "./before-after";
 import { continueTake, infillTake, useVarying } from "./variants";
 import { MOST_BARS, MOST_VARIANTS, useWishes } from "./wishes";
 
 /** What the model does with a take that is there. */
 export function WithModel({ take }: { take: Take }) {
   const models = useServer((server) => server.models);
+  const wanted = useWishes((wishes) => wishes.model);
   const { problem } = useVarying();
   return (
     <>
-      <Infill take={take} model={modelFor(models, "infill", useWishes((wishes) => wishes.model))} />
-      <Continue take={take} model={modelFor(models, "continue", useWishes((wishes) => wishes.model))} />
-      <How models={models} />
+      <Infill take={take} model={modelFor(models, "infill", wanted)} />
+      <BeforeAfter current={take} />
       {problem ? <div className="problem" role="alert"><strong>{problem.what}</strong> {problem.todo}</div> : null}
+      <Continue take={take} model={modelFor(models, "continue", wanted)} />
+      <How models={models} />
     </>
   );
 }
@@ -42,7 +46,7 @@ function Infill({ take, model }: { take: Take; model: Model | undefined }) {
   const nothing = selection?.tracks?.length === 0;
   return (
     <section className="change-part" aria-labelledby="infill-title">
-      <h2 id="infill-title">Fill in anew</h2>
+      <h2 id="infill-title">Compose bars anew</h2>
       <Place piece={take.piece} selection={selection} bars={bars} />
       {known && !model ? <p className="hint">No model at this server was trained to fill in.</p> : null}
       <Button className="wide-button" isDisabled={!model || !selection || beyond || nothing || running !== null} onPress={() => void (model && selection && infillTake(take, model, selection))}>
@@ -66,10 +70,10 @@ function Place({ piece, selection, bars }: { piece: Piece; selection: Selection 
   const sounding = piece.tracks.map((_, track) => track).filter((track) => numbers[track] !== null);
   if (!selection) {
     return (
-      <div className="place">
-        <p className="hint">Drag over bars of the roll, or</p>
+      <>
+        <p className="hint">Drag over bars in the roll; the model fills them with new music that fits its surroundings.</p>
         <Button onPress={() => choose({})}>Choose bars by number</Button>
-      </div>
+      </>
     );
   }
   return (
@@ -102,12 +106,14 @@ function Continue({ take, model }: { take: Take; model: Model | undefined }) {
   const known = useServer((server) => server.models.length > 0);
   return (
     <section className="change-part" aria-labelledby="continue-title">
-      <h2 id="continue-title">Continue</h2>
-      <NumberRow label="By how many bars" value={bars} min={1} max={MOST_BARS} onChange={(wanted) => set({ bars: wanted ?? 4 })} />
+      <h2 id="continue-title">Let it go on</h2>
+      <div className="continue-row">
+        <NumberRow label="By how many bars" value={bars} min={1} max={MOST_BARS} onChange={(wanted) => set({ bars: wanted ?? 4 })} />
+        <Button isDisabled={!model || take.piece.notes.length === 0 || running !== null} onPress={() => void (model && continueTake(take, model))}>
+          <FastForward aria-hidden size={18} /> {running === "continue" ? "Continuing…" : "Continue it"}
+        </Button>
+      </div>
       {known && !model ? <p className="hint">No model at this server can continue music.</p> : null}
-      <Button className="wide-button" isDisabled={!model || take.piece.notes.length === 0 || running !== null} onPress={() => void (model && continueTake(take, model))}>
-        <FastForward aria-hidden size={18} /> {running === "continue" ? "Continuing…" : "Continue it"}
-      </Button>
     </section>
   );
 }
@@ -116,8 +122,7 @@ function How({ models }: { models: readonly Model[] }) {
   const { model, variants, temperature, seed, set } = useWishes();
   const able = models.filter((one) => canDo(one, "infill") || canDo(one, "continue"));
   return (
-    <section className="change-part" aria-labelledby="how-title">
-      <h2 id="how-title">How the model does it</h2>
+    <Folded title="How the model does it" said={`${variants} ${variants === 1 ? "variant" : "variants"}`}>
       {able.length > 1 ? <SelectField label="Model" options={able.map(({ name, corpus }) => ({ id: name, name, hint: corpus }))} value={model ?? able[0]?.name ?? ""} onChange={(name) => set({ model: name })} /> : null}
       <NumberRow label="Variants" hint="Each becomes a take of its own, to hear them side by side." value={variants} min={1} max={MOST_VARIANTS} onChange={(wanted) => set({ variants: wanted ?? 1 })} />
       <SliderRow label="Temperature" value={temperature} min={0.3} max={1.5} step={0.05} said={temperature.toFixed(2)} ends={["careful", "bold"]} onChange={(wanted) => set({ temperature: wanted })} />
@@ -128,6 +133,6 @@ function How({ models }: { models: readonly Model[] }) {
         </NumberField>
         <Button className="icon-button outlined" aria-label="Throw the dice for another seed" onPress={() => set({ seed: drawSeed() })}><Dices aria-hidden size={18} /></Button>
       </div>
-    </section>
+    </Folded>
   );
 }

@@ -1,7 +1,7 @@
-import { ChevronRight } from "lucide-react";
-import { Button, Disclosure, DisclosurePanel, Heading, Switch } from "react-aria-components";
+import { Switch } from "react-aria-components";
 import { useServer } from "../../server/connection";
 import { NumberRow, TextRow } from "../../ui/fields";
+import { Folded } from "../../ui/folded";
 import { HIGHEST_PITCH, LOWEST_PITCH, modelOf, useForm } from "./form";
 import { useMaking } from "./making";
 import { FIXED_FIELDS } from "./wishes";
@@ -10,15 +10,14 @@ import { FIXED_FIELDS } from "./wishes";
 export function More() {
   const { form, change } = useForm();
   return (
-    <Disclosure className="more">
-      <Heading level={3}><Button slot="trigger" className="more-button"><ChevronRight aria-hidden size={16} className="more-arrow" />More wishes</Button></Heading>
-      <DisclosurePanel className="more-panel">
+    <div className="more">
+      <Folded title="More wishes">
         <Texture />
         <Choosing />
         <Conditions />
         <Switch className="switch" isSelected={form.playAtOnce} onChange={(playAtOnce) => change({ playAtOnce })}><span className="switch-track"><span className="switch-thumb" /></span>Play while it is composed</Switch>
-      </DisclosurePanel>
-    </Disclosure>
+      </Folded>
+    </div>
   );
 }
 
