@@ -11,5 +11,5 @@ export function KeepButton({ heard, name, letter }: { readonly heard: Heard; rea
     add({ name, piece: heard.piece, midi: heard.midi, asked: null, originality: null, said: [], newBeats: null, parent: null });
     setKept(true);
   };
-  return <Button className="quiet-button c-keep" isDisabled={kept} onPress={keep}>{kept ? `${letter} is among your takes` : `Keep ${letter} as a take`}</Button>;
+  return <Button className="quiet-button" isDisabled={kept} onPress={keep} aria-label={kept ? `${letter} is among your takes` : `Keep ${letter} as a take`}>{kept ? "Kept" : "Keep"}</Button>;
 }

@@ -3,6 +3,7 @@ import { useEffect, useRef, useSyncExternalStore } from "react";
 import type { KeyboardEvent } from "react";
 import { Button } from "react-aria-components";
 import { Roll } from "../roll/roll";
+import type { RollHandle } from "../roll/roll";
 import { player } from "../sound/the-player";
 import { currentOf, useTakes } from "../takes/store";
 import { useView } from "../takes/view";
@@ -14,6 +15,8 @@ const SIDES: readonly Side[] = ["first", "second"];
 const KEYS: Readonly<Record<string, Choice>> = { "1": "first", "2": "second", "0": "neither" };
 const NONE: ReadonlySet<number> = new Set();
 const nothing = () => undefined;
+/** Each is seen as a whole. */
+const fitted = (roll: RollHandle | null) => roll?.fit();
 const hearing = (listener: () => void) => player.subscribe(listener);
 
 /** Both pieces to be heard, and the vote. */
@@ -78,19 +81,19 @@ function OneSide({ side, pair, verdict, loaded, listen }: {
     <div className="c-side" data-loaded={loaded || undefined}>
       <div className="c-side-head">
         <strong className="c-letter">{letter}</strong>
-        {verdict === null ? null : <span className="c-model">{verdict[side]}</span>}
+        <span className="c-model">{verdict?.[side]}</span>
+        {verdict === null ? null : <KeepButton heard={pair[side]} name={`${verdict[side]} (${letter} of a pair)`} letter={letter} />}
         <Button className="quiet-button" aria-label={playing ? `Pause ${letter}` : `Play ${letter}`} onPress={listen}>
           {playing ? <Pause aria-hidden size={15} /> : <Play aria-hidden size={15} />} {playing ? "Pause" : "Play"}
         </Button>
       </div>
       <div className="c-roll">
         <Roll
-          piece={piece} label={`Notes of ${letter}`} tool="select" drawTrack={0} selection={null} chosen={NONE} playing={playing}
+          ref={fitted} piece={piece} label={`Notes of ${letter}`} tool="select" drawTrack={0} selection={null} chosen={NONE} playing={playing}
           positionBeats={() => (loaded ? player.positionBeats() : null)} onSelection={nothing} onChosen={nothing} onEdit={nothing}
           onSeek={(beats) => player.seek(beats)}
         />
       </div>
-      {verdict === null ? null : <KeepButton heard={pair[side]} name={`${verdict[side]} (${letter} of a pair)`} letter={letter} />}
     </div>
   );
 }

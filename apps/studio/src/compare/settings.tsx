@@ -12,6 +12,8 @@ const MOST_BARS = 32;
 /** Which two models are heard, and what both are asked. */
 export function PairSettings({ models, styles }: { readonly models: readonly Model[]; readonly styles: readonly Style[] }) {
   const composing = useComparing(({ state }) => state === "composing");
+  // While a pair waits for a vote, the vote is what matters.
+  const waiting = useComparing(({ pair, verdict }) => pair !== null && verdict === null);
   const [one, setOne] = useState<string | null>(null);
   const [other, setOther] = useState<string | null>(null);
   const [bars, setBars] = useState(USUAL_BARS);
@@ -35,7 +37,7 @@ export function PairSettings({ models, styles }: { readonly models: readonly Mod
         label="Temperature" value={shown} min={0.3} max={1.5} step={0.05} ends={["careful", "bold"]} onChange={setTemperature}
         said={temperature === null ? "usual" : `${shown.toFixed(2)} · ${temper(shown)}`}
       />
-      <Button className="wide-button" isDisabled={composing} onPress={() => void makePair({ models: [first.name, second.name], bars, style, temperature })}>
+      <Button className={waiting ? "outlined-wide" : "wide-button"} isDisabled={composing} onPress={() => void makePair({ models: [first.name, second.name], bars, style, temperature })}>
         {composing ? "Composing a pair…" : "Make a pair"}
       </Button>
     </div>

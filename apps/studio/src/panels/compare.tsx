@@ -24,12 +24,12 @@ export function Compare() {
       {models.length === 1 ? <OneModel name={models[0]?.name ?? ""} /> : null}
       {models.length > 1 ? (
         <>
-          <p className="panel-lead">Two models, the same wish. Hear A and B without knowing whose they are, and say which is better.</p>
+          {pair === null ? <p className="panel-lead">Two models, the same wish. Hear A and B without knowing whose they are, and say which is better.</p> : <Listening key={pair.id} pair={pair} verdict={verdict} />}
+          {problem === null ? null : <ProblemNote problem={problem} />}
           <PairSettings models={models} styles={styles} />
         </>
       ) : null}
-      {problem === null ? null : <ProblemNote problem={problem} />}
-      {pair === null ? null : <Listening key={pair.id} pair={pair} verdict={verdict} />}
+      {problem === null || models.length > 1 ? null : <ProblemNote problem={problem} />}
       {results === null ? null : <Section title="Votes so far"><ResultsTable results={results} file={file} /></Section>}
     </div>
   );

@@ -76,6 +76,7 @@ function Lenses({ layers, heads }: { readonly layers: number; readonly heads: nu
   const chosen = (value: string) => (value === MEAN ? null : Number(value));
   return (
     <div className="u-pair">
+      <p className="hint u-lens">The model reads in layers, one after the other; in each, several heads look at different notes.</p>
       <SelectField label="Layer" options={numbered("Layer", layers)} value={layer === null ? MEAN : String(layer)} onChange={(value) => set({ layer: chosen(value) })} />
       <SelectField label="Head" options={numbered("Head", heads)} value={head === null ? MEAN : String(head)} onChange={(value) => set({ head: chosen(value) })} />
     </div>

@@ -70,7 +70,7 @@ function Transpose({ take }: { take: Take }) {
   const notes = selection ? notesOf(take.piece, selection) : take.piece.notes;
   return (
     <div className="field">
-      <span id="transpose-label" className="field-label">Transpose {where}, drums aside (semitones)</span>
+      <span id="transpose-label" className="field-label">Transpose {where} (semitones)</span>
       <Group className="transpose" aria-labelledby="transpose-label">
         {STEPS.map(({ by, text, name }) => (
           <Button key={by} aria-label={name} onPress={() => change(take.id, `transpose ${where} by ${text}`, transposed(take.piece, by, notes))}>{text}</Button>

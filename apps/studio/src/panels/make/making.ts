@@ -74,7 +74,7 @@ function keepWhatCame(form: Form): void {
     say("Stopped.");
     return;
   }
-  const name = `${nameOf(form)}, stopped`;
+  const name = `Stopped: ${nameOf(form)}`;
   useTakes.getState().add({ name, piece: named(growing), midi: null, asked: null, originality: null, said: [], newBeats: null, parent: null });
   say(`Stopped. What had come is kept as ${name}.`);
 }
