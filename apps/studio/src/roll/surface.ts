@@ -7,7 +7,7 @@ import { onGrid, type Pen } from "./pen";
 import type { FrameTold } from "./roll";
 import type { Scene } from "./scene";
 import { onThemeChange, readTheme, reducedMotion, type Theme } from "./theme";
-import { clamped, followed, gridHeight, gridWidth, MAX_BEAT_PX, type Rect, rectOf, revealed, scrolled, type Viewport, withRowsFitted, zoomedBeats, zoomedRows } from "./viewport";
+import { clamped, followed, gridHeight, gridWidth, MAX_BEAT_PX, type Rect, rectOf, revealed, scrolled, type Viewport, withRowsFitted, yOf, zoomedBeats, zoomedRows } from "./viewport";
 
 /** After scrolling by hand, the view is the user's for so long. */
 const HANDS_OFF_MS = 3000;
@@ -33,6 +33,8 @@ export class Surface {
   #overlayStale = true;
   #frame = 0;
   #byHandMs = -Infinity;
+  /** Whether the user has chosen which rows are seen, since they were last fitted. */
+  #rowsByHand = false;
   #glide: { readonly from: number; readonly to: number; readonly startMs: number } | null = null;
   #opened = false;
   readonly #below: HTMLCanvasElement;
@@ -71,12 +73,14 @@ export class Surface {
     this.#stale = this.#overlayStale = true;
     if (scene.rows === before.rows) return;
     if (scene.rows.lanes !== before.rows.lanes || (before.piece.notes.length === 0 && scene.piece.notes.length > 0)) this.#fitRows();
+    else if (this.#outgrown()) this.#fitRows();
     // A new row on top must not move the rows that are seen.
     else this.#setView({ ...this.view, scrollRows: this.view.scrollRows + (scene.rows.pitches[0] ?? 0) - (before.rows.pitches[0] ?? 0) });
   }
 
   scrollBy(byX: number, byY: number): void {
     this.#byHand();
+    this.#rowsByHand ||= byY !== 0;
     this.#setView(scrolled(this.view, this.scene.extent, byX, byY));
   }
 
@@ -87,6 +91,7 @@ export class Surface {
 
   zoomRowsAt(factor: number, y: number): void {
     this.#byHand();
+    this.#rowsByHand = true;
     this.#setView(zoomedRows(this.view, this.scene.extent, factor, y));
   }
 
@@ -157,8 +162,16 @@ export class Surface {
   }
 
   #fitRows(): void {
+    this.#rowsByHand = false;
     this.#setView(this.view);
     this.#setView(withRowsFitted(this.view, this.scene.extent, this.scene.sounding));
+  }
+
+  /** Music that is coming went higher or lower than what is seen, and the user has not chosen what to see. */
+  #outgrown(): boolean {
+    const { sounding: [top, bottom], endBeats, expectedBeats = 0 } = this.scene;
+    if (expectedBeats <= endBeats || this.#rowsByHand) return false;
+    return yOf(this.view, top) < this.view.rulerHeight || yOf(this.view, bottom + 1) > this.view.height;
   }
 
   #retheme(): void {
