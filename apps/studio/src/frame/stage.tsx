@@ -23,7 +23,7 @@ const listening = (listener: () => void) => player.subscribe(listener);
 const NONE: ReadonlySet<number> = new Set();
 const SOUNDED_VELOCITY = 80;
 /** Below this notes are too narrow to be read: a long piece is scrolled instead. */
-const NARROWEST_BEAT_PX = 14;
+const NARROWEST_BEAT_PX = 9;
 
 /** What is on the roll: the music that is coming, else what the player has borrowed, else the current take's. */
 export function useShown(): Piece {

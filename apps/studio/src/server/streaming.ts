@@ -1,6 +1,6 @@
 import { midiBytes } from "midifactory";
 import type { Client, GenerateSettings, StreamEvent } from "midifactory";
-import { DRUMS } from "../music/piece";
+import { instrumentName } from "../music/instruments";
 import type { Note, Piece, Track } from "../music/piece";
 
 type StreamNote = Extract<StreamEvent, { event: "note" }>;
@@ -64,7 +64,7 @@ export class Growing {
   #trackOf(program: number): number {
     const at = this.#tracks.findIndex((track) => track.program === program);
     if (at >= 0) return at;
-    this.#tracks.push({ program, name: program === DRUMS ? "Drums" : `Voice ${this.#tracks.length + 1}` });
+    this.#tracks.push({ program, name: instrumentName(program) });
     return this.#tracks.length - 1;
   }
 }

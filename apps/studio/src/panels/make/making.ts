@@ -1,7 +1,5 @@
 import { create } from "zustand";
-import { instrumentName } from "../../music/instruments";
 import { readMidi } from "../../music/midi";
-import type { Piece } from "../../music/piece";
 import { client, useServer, withServer } from "../../server/connection";
 import { defaultsOf } from "../../server/defaults";
 import { kindly, wrongFields } from "../../server/problems";
@@ -75,13 +73,8 @@ function keepWhatCame(form: Form): void {
     return;
   }
   const name = `Stopped: ${nameOf(form)}`;
-  useTakes.getState().add({ name, piece: named(growing), midi: null, asked: null, originality: null, said: [], newBeats: null, parent: null });
+  useTakes.getState().add({ name, piece: growing, midi: null, asked: null, originality: null, said: [], newBeats: null, parent: null });
   say(`Stopped. What had come is kept as ${name}.`);
-}
-
-/** While it comes nobody knows how many voices there will be; now each is called by its instrument. */
-function named(piece: Piece): Piece {
-  return { ...piece, tracks: piece.tracks.map((track) => ({ ...track, name: instrumentName(track.program) })) };
 }
 
 async function compose(form: Form, signal: AbortSignal): Promise<Omit<Take, "id" | "createdAt">> {
