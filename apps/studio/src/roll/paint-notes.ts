@@ -1,5 +1,6 @@
 import type { Note } from "../music/piece";
 import { heatColour } from "./heat";
+import { inkUpon } from "./ink-upon";
 import { pitchName } from "./names";
 import { inDrawnOrder } from "./note-index";
 import { fill, type Pen } from "./pen";
@@ -108,7 +109,8 @@ function paintName(pen: Pen, note: Note): void {
   const rect = rectOf(view, scene.rows, note);
   if (rect.width < 30 || scene.faint.has(note.track) || scene.piece.tracks[note.track]?.program === -1) return;
   context.font = `600 ${Math.min(11, view.rowPx - 4)}px ${theme.font}`;
-  context.fillStyle = theme.dark ? "#0d1014" : "#ffffff";
+  const { colour, alpha } = lookOf(note, scene, theme);
+  context.fillStyle = inkUpon(colour, alpha, theme.dark);
   context.textAlign = "left";
   context.textBaseline = "middle";
   context.fillText(pitchName(note.pitch), rect.x + 5, rect.y + rect.height / 2 + 0.5);
