@@ -15,8 +15,6 @@ const SIDES: readonly Side[] = ["first", "second"];
 const KEYS: Readonly<Record<string, Choice>> = { "1": "first", "2": "second", "0": "neither" };
 const NONE: ReadonlySet<number> = new Set();
 const nothing = () => undefined;
-/** Each is seen as a whole. */
-const fitted = (roll: RollHandle | null) => roll?.fit();
 const hearing = (listener: () => void) => player.subscribe(listener);
 
 /** Both pieces to be heard, and the vote. */
@@ -77,6 +75,8 @@ function OneSide({ side, pair, verdict, loaded, listen }: {
   const playing = useSyncExternalStore(hearing, () => player.state === "playing") && loaded;
   const letter = LETTERS[side];
   const { piece } = pair[side];
+  const roll = useRef<RollHandle>(null);
+  useEffect(() => roll.current?.fit(), []); // each is seen as a whole
   return (
     <div className="c-side" data-loaded={loaded || undefined}>
       <div className="c-side-head">
@@ -89,7 +89,7 @@ function OneSide({ side, pair, verdict, loaded, listen }: {
       </div>
       <div className="c-roll">
         <Roll
-          ref={fitted} piece={piece} label={`Notes of ${letter}`} tool="select" drawTrack={0} selection={null} chosen={NONE} playing={playing}
+          ref={roll} piece={piece} label={`Notes of ${letter}`} tool="select" drawTrack={0} selection={null} chosen={NONE} playing={playing}
           positionBeats={() => (loaded ? player.positionBeats() : null)} onSelection={nothing} onChosen={nothing} onEdit={nothing}
           onSeek={(beats) => player.seek(beats)}
         />

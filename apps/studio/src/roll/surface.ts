@@ -35,8 +35,6 @@ export class Surface {
   #byHandMs = -Infinity;
   /** Whether the user has chosen which rows are seen, since they were last fitted. */
   #rowsByHand = false;
-  /** Asked to show the whole piece before there was a width to show it in. */
-  #opensWhole = false;
   #glide: { readonly from: number; readonly to: number; readonly startMs: number } | null = null;
   #opened = false;
   readonly #below: HTMLCanvasElement;
@@ -99,7 +97,6 @@ export class Surface {
 
   /** The whole piece in the width. */
   fit(): void {
-    this.#opensWhole = !this.#opened;
     this.#byHand();
     this.#setView({ ...this.view, scrollBeats: 0, beatPx: 0 });
     this.#fitRows();
@@ -200,8 +197,7 @@ export class Surface {
   /** Eight bars on a wide page, as many as stay readable on a small one. */
   #open(): void {
     this.#opened = true;
-    const beatPx = this.#opensWhole ? 0 : Math.min(MAX_BEAT_PX, Math.max(22, gridWidth(this.view) / OPENING_BEATS));
-    this.view = { ...this.view, scrollBeats: -Infinity, beatPx };
+    this.view = { ...this.view, scrollBeats: -Infinity, beatPx: Math.min(MAX_BEAT_PX, Math.max(22, gridWidth(this.view) / OPENING_BEATS)) };
     this.#fitRows();
   }
 

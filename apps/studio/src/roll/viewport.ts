@@ -31,6 +31,8 @@ export interface Rect {
 export const MAX_BEAT_PX = 400;
 export const MIN_ROW_PX = 5;
 export const MAX_ROW_PX = 32;
+/** A lower roll is there for the shape of the music; its notes are read elsewhere. */
+const LOW_GRID_PX = 200;
 /** A shorter bar could not be seen or hit. */
 export const MIN_NOTE_PX = 3;
 
@@ -94,7 +96,8 @@ export function scrolled(view: Viewport, extent: Extent, byX: number, byY: numbe
 /** Rows so high that all that sound are seen, while they can be read; in the middle of the height. */
 export function withRowsFitted(view: Viewport, extent: Extent, sounding: readonly [number, number]): Viewport {
   const [top, bottom] = sounding;
-  const rowPx = within(gridHeight(view) / (bottom - top + 3), 7, 22);
+  const least = gridHeight(view) < LOW_GRID_PX ? MIN_ROW_PX : 7;
+  const rowPx = within(gridHeight(view) / (bottom - top + 3), least, 22);
   return clamped({ ...view, rowPx, scrollRows: (top + bottom + 1) / 2 - gridHeight(view) / rowPx / 2 }, extent);
 }
 
