@@ -1,5 +1,6 @@
 import { create } from "zustand";
 import { readMidi } from "../../music/midi";
+import type { Piece } from "../../music/piece";
 import { client, useServer, withServer } from "../../server/connection";
 import { defaultsOf } from "../../server/defaults";
 import { kindly, wrongFields } from "../../server/problems";
