@@ -26,7 +26,7 @@ describe("names", () => {
     const bars = barLines([metre(0, 4, "4/4")], 32);
     const note = { id: 0, track: 0, pitch: 60, velocity: 90, onsetBeats: 9, durationBeats: 0.5 };
     expect(noteSpoken(note, piece, bars, false)).toBe("C4, bar 3 beat 2, Piano, an eighth");
-    expect(noteSpoken({ ...note, track: 1, pitch: 38, onsetBeats: 9.5 }, piece, bars, true)).toBe("Snare, bar 3 beat 2.5, track 2, an eighth, chosen");
+    expect(noteSpoken({ ...note, track: 1, pitch: 38, onsetBeats: 9.5 }, piece, bars, true)).toBe("Snare, bar 3 beat 2.5, Drums, an eighth, chosen");
   });
 });
 
