@@ -1,5 +1,5 @@
 import AxeBuilder from "@axe-core/playwright";
-import { expect, type Page, test } from "@playwright/test";
+import { expect, type Page, test } from "./harness/test";
 
 /** The page waits until the notes are painted. */
 async function open(page: Page, query = ""): Promise<{ x: number; y: number; width: number; height: number }> {

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { expect, type Page, test } from "@playwright/test";
+import { expect, type Page, test } from "./harness/test";
 import { BasicSoundBank } from "spessasynth_core";
 import type { Piece } from "../src/music/piece";
 import type { Player } from "../src/sound/player";
