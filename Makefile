@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test slow lint clean
+.PHONY: help demo test slow lint clean studio
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## / - /'
@@ -22,6 +22,10 @@ slow: $(VENV)/.installed-dev  ## the tests that take minutes
 
 lint: $(VENV)/.installed-dev  ## mend what ruff can mend
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+studio: $(VENV)/.installed-dev  ## build and test the page; needs node
+	cd apps/studio && npm ci && npm run lint && npm test && \
+		MIDIFACTORY_PYTHON=$(CURDIR)/$(BIN)/python npm run e2e
 
 clean:  ## remove runs, corpora and prepared data; the environment stays
 	find outputs -mindepth 1 ! -name .gitkeep -delete
