@@ -12,14 +12,14 @@ test("two bars that are dragged over are composed anew, nothing else; undone and
   const before = await kept(studio);
   await studio.tab("Change");
   await page.getByRole("button", { name: "Show all" }).click();
-  // Four bars lie in the width right of the keys: from the middle of the second to that of the third.
+  // Right of the keys and a small lead, eight bars fill the width: from the middle of the second to that of the third.
   const box = await studio.roll.boundingBox();
   if (box === null) throw new Error("the roll is not seen");
-  const keys = 44;
-  const barPx = (box.width - keys) / 4;
-  await page.mouse.move(box.x + keys + barPx * 1.5, box.y + 10);
+  const firstBar = box.x + 48 + 8;
+  const barPx = (box.x + box.width - 8 - firstBar) / 8;
+  await page.mouse.move(firstBar + barPx * 1.5, box.y + 10);
   await page.mouse.down();
-  await page.mouse.move(box.x + keys + barPx * 2.5, box.y + 10, { steps: 5 });
+  await page.mouse.move(firstBar + barPx * 2.5, box.y + 10, { steps: 5 });
   await page.mouse.up();
   await studio.fill("Variants", 1);
   await page.getByRole("button", { name: "Infill bars 2 to 3" }).click();

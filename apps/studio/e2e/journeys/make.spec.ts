@@ -38,7 +38,7 @@ test("the music is seen and heard while it is composed, and pausing silences it"
   expect(new Set(coming.map(({ percent }) => percent)).size).toBeGreaterThan(3);
   expect(coming.some(({ playing, percent, loudness }) => playing && percent < 100 && loudness > HEARD)).toBe(true);
   await expect(studio.title).toHaveText(/^2 · /);
-  await expect(studio.takes.first()).toContainText(/\d+ notes · seed 7/);
+  await expect(studio.takes.first()).toContainText("seed 7");
 
   await page.getByRole("button", { name: "Stop and go to the begin" }).click();
   await page.getByRole("button", { name: "Play", exact: true }).click();
@@ -48,12 +48,11 @@ test("the music is seen and heard while it is composed, and pausing silences it"
   await expect(page.getByRole("button", { name: "Play", exact: true })).toBeVisible();
 });
 
-test("the roll, the list and the MIDI file tell the same notes, and the same seed makes them again", async ({ studio }) => {
+test("the roll and the MIDI file tell the same notes, and the same seed makes them again", async ({ studio }) => {
   await studio.make(2, 7);
   const spoken = await studio.spoken();
   const first = notesIn(await bytesOf(await studio.download("MIDI")));
   expect(spoken.map((note) => note.split(",", 2).join(","))).toEqual(first.map(spokenOf));
-  await expect(studio.takes.first()).toContainText(`${first.length} notes`);
   await studio.make(2, 8);
   expect(notesIn(await bytesOf(await studio.download("MIDI")))).not.toEqual(first);
   await studio.make(2, 7);

@@ -3,6 +3,7 @@ import type { Download } from "@playwright/test";
 import { BasicMIDI } from "spessasynth_core";
 
 export interface ReadNote {
+  /** Among the tracks that have notes. */
   readonly track: number;
   readonly pitch: number;
   readonly onsetBeats: number;
@@ -11,12 +12,10 @@ export interface ReadNote {
 /** The notes of a MIDI file, as a reader reads it that is not the page's own: by onset, track and pitch. */
 export function notesIn(midi: Buffer): ReadNote[] {
   const { tracks, timeDivision } = BasicMIDI.fromArrayBuffer(new Uint8Array(midi).buffer);
-  return tracks
-    .flatMap((track, number) =>
-      track.events.flatMap(({ statusByte, ticks, data: [pitch = 0, velocity = 0] }) =>
-        (statusByte & 0xf0) === 0x90 && velocity > 0 ? [{ track: number, pitch, onsetBeats: ticks / timeDivision }] : [],
-      ),
-    )
+  const begins = tracks.map(({ events }) => events.filter(({ statusByte, data }) => (statusByte & 0xf0) === 0x90 && (data[1] ?? 0) > 0));
+  return begins
+    .filter((events) => events.length > 0)
+    .flatMap((events, track) => events.map(({ ticks, data }) => ({ track, pitch: data[0] ?? 0, onsetBeats: ticks / timeDivision })))
     .sort((a, b) => a.onsetBeats - b.onsetBeats || a.track - b.track || a.pitch - b.pitch);
 }
 
