@@ -8,7 +8,7 @@ const kept = async (studio: Studio) => notesIn(await bytesOf(await studio.downlo
 
 test("two bars that are dragged over are composed anew, nothing else; undone and done again", async ({ studio, page }) => {
   await studio.make(4, 11);
-  await studio.pause();
+  await studio.rest();
   const before = await kept(studio);
   await studio.tab("Change");
   await page.getByRole("button", { name: "Show all" }).click();

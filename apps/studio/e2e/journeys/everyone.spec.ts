@@ -18,7 +18,7 @@ test("nothing is asked of any other host, and the page's policy forbids it", asy
 
 test("the accessibility check finds nothing serious on any panel, light and dark", async ({ studio, page }) => {
   await studio.make(2, 7);
-  await studio.pause();
+  await studio.rest();
   for (const theme of ["Light", "Dark"]) {
     await page.getByRole("radio", { name: theme }).click();
     for (const tab of TABS) {

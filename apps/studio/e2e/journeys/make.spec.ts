@@ -31,7 +31,7 @@ async function watch(studio: Studio): Promise<() => Promise<Moment[]>> {
 test("the music is seen and heard while it is composed, and pausing silences it", async ({ studio, page }) => {
   // The sounds are there before the second take, as they are for everyone but a newcomer.
   await studio.make(1, 3);
-  await page.getByRole("button", { name: "Stop and go to the begin" }).click();
+  await studio.rest();
   const seen = await watch(studio);
   await studio.make(4, 7);
   const coming = (await seen()).filter(({ title }) => title === "A new take is coming");
@@ -40,10 +40,10 @@ test("the music is seen and heard while it is composed, and pausing silences it"
   await expect(studio.title).toHaveText(/^2 · /);
   await expect(studio.takes.first()).toContainText("seed 7");
 
-  await page.getByRole("button", { name: "Stop and go to the begin" }).click();
+  await studio.rest();
   await page.getByRole("button", { name: "Play", exact: true }).click();
   await expect.poll(() => studio.loudness()).toBeGreaterThan(HEARD);
-  await studio.pause();
+  await page.getByRole("button", { name: "Pause" }).click();
   await expect.poll(() => studio.loudness()).toBeLessThan(SILENT);
   await expect(page.getByRole("button", { name: "Play", exact: true })).toBeVisible();
 });

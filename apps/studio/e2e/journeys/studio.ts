@@ -117,8 +117,9 @@ export class Studio {
     });
   }
 
-  async pause(): Promise<void> {
-    await this.page.getByRole("button", { name: "Pause" }).click();
+  /** Silent and at the begin, whether it still plays or not. */
+  async rest(): Promise<void> {
+    await this.page.getByRole("button", { name: "Stop and go to the begin" }).click();
   }
 
   async download(form: "MIDI" | "WAV" | "PNG"): Promise<Download> {

@@ -16,7 +16,7 @@ const picture = async (page: Page, studio: Studio) => (await page.screenshot({ c
 
 test("a note that is pointed at tells its chance and what else was weighed", async ({ studio, page }) => {
   await studio.make(2, 7);
-  await studio.pause();
+  await studio.rest();
   await studio.tab("Understand");
   await expect(page.getByText("Point at a note in the roll")).toBeVisible();
   await pointAtANote(studio);
@@ -31,7 +31,7 @@ test("a note that is pointed at tells its chance and what else was weighed", asy
 
 test("surprise colours the notes, and the attention of a chosen one is drawn and named", async ({ studio, page }) => {
   await studio.make(2, 7);
-  await studio.pause();
+  await studio.rest();
   await studio.tab("Understand");
   await expect(page.getByText("expected:")).toBeVisible();
   const coloured = await picture(page, studio);
