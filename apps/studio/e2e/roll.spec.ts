@@ -42,6 +42,8 @@ test("a note is where it should be, in its track's colour, in both themes", asyn
 
 test("it follows the theme without a reload", async ({ page }) => {
   const box = await open(page);
+  // As the page has it where motion is reduced: every change of a colour is a very short transition.
+  await page.addStyleTag({ content: "* { transition-duration: 0.01ms !important; }" });
   const ruler = () => pixel(page, box.x + 20, box.y + 8);
   expect((await ruler())[0]).toBeGreaterThan(200);
   await page.evaluate(() => (document.documentElement.dataset.theme = "dark"));
