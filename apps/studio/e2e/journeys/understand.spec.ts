@@ -5,8 +5,9 @@ async function pointAtANote(studio: Studio): Promise<void> {
   const box = await studio.roll.boundingBox();
   if (box === null) throw new Error("the roll is not seen");
   const { page } = studio;
+  const inTheSecondBar = box.x + 56 + ((box.width - 64) / 8) * 1.4; // right of the keys and a small lead, eight bars fill the width
   for (let y = box.y + 40; y < box.y + box.height - 8; y += 4) {
-    await page.mouse.move(box.x + box.width * 0.6, y);
+    await page.mouse.move(inTheSecondBar, y);
     if (await page.getByRole("article", { name: /^About the note/ }).isVisible()) return;
   }
   throw new Error("no note was met");
