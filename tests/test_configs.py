@@ -191,6 +191,9 @@ def test_a_built_wheel_holds_the_configs(tmp_path):
     assert {f"midifactory/render/{path.name}" for path in rendered if path.suffix in (".j2", ".css", ".js")} <= names
     box = [path.relative_to(box_dir()).as_posix() for path in box_dir().rglob("*") if path.is_file()]
     assert {f"midifactory/box/{path}" for path in box} <= names
+    page = [path for path in (ROOT / "src/midifactory/serve/studio").rglob("*") if path.is_file()]
+    assert page
+    assert {path.relative_to(ROOT / "src").as_posix() for path in page} <= names
 
 
 def test_an_experiment_also_sets_what_all_generates() -> None:
