@@ -6,7 +6,7 @@ const installed = [process.env.CHROMIUM, "/usr/bin/chromium"].find((path) => pat
 // Each project starts what it needs itself (e2e/harness/test.ts, e2e/journeys/studio.ts), so one of them runs alone, too.
 export default defineConfig({
   testDir: "e2e",
-  timeout: 300_000,
+  timeout: 120_000,
   expect: { timeout: 30_000 },
   // The model, the sound and the browser share the processor: side by side they would be slow, and sound would stutter.
   workers: 1,

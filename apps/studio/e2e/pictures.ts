@@ -27,6 +27,7 @@ test("the first minute", async ({ studio, page }) => {
   await page.getByRole("button", { name: "Choose bars by number" }).click();
   await studio.fill("To bar", 4);
   await studio.fill("From bar", 3);
+  await studio.unfold("How the model does it");
   await studio.fill("Variants", 1);
   await studio.fill("Seed", SEED);
   await page.getByRole("heading", { name: "Fill in anew" }).scrollIntoViewIfNeeded();

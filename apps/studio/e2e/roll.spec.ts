@@ -20,7 +20,7 @@ async function placeOf(page: Page, id: number) {
 async function pixel(page: Page, x: number, y: number): Promise<number[]> {
   const picture = await page.screenshot({ clip: { x: Math.round(x), y: Math.round(y), width: 1, height: 1 }, scale: "css" });
   return page.evaluate(async (base64) => {
-    const bitmap = await createImageBitmap(await (await fetch(`data:image/png;base64,${base64}`)).blob());
+    const bitmap = await createImageBitmap(new Blob([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))]));
     const context = new OffscreenCanvas(1, 1).getContext("2d");
     context?.drawImage(bitmap, 0, 0);
     return [...(context?.getImageData(0, 0, 1, 1).data ?? [])].slice(0, 3);
@@ -252,7 +252,7 @@ async function still(page: Page): Promise<void> {
 function differing(page: Page, one: Buffer, other: Buffer): Promise<number> {
   return page.evaluate(async (pictures) => {
     const [a, b] = await Promise.all(pictures.map(async (base64) => {
-      const bitmap = await createImageBitmap(await (await fetch(`data:image/png;base64,${base64}`)).blob());
+      const bitmap = await createImageBitmap(new Blob([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))]));
       const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
       context?.drawImage(bitmap, 0, 0);
       return context?.getImageData(0, 0, bitmap.width, bitmap.height).data ?? new Uint8ClampedArray();

@@ -21,6 +21,7 @@ test("two bars that are dragged over are composed anew, nothing else; undone and
   await page.mouse.down();
   await page.mouse.move(firstBar + barPx * 2.5, box.y + 10, { steps: 5 });
   await page.mouse.up();
+  await studio.unfold("How the model does it");
   await studio.fill("Variants", 1);
   await page.getByRole("button", { name: "Infill bars 2 to 3" }).click();
   await expect(studio.takes).toHaveCount(2, { timeout: COMPOSING_MS });
@@ -57,6 +58,7 @@ test("a file that is dropped anywhere goes on, and by hand it is transposed and 
   await expect(studio.title).toHaveText("a song of mine");
   await studio.tab("Change");
   await studio.fill("By how many bars", 2);
+  await studio.unfold("How the model does it");
   await studio.fill("Variants", 1);
   await page.getByRole("button", { name: "Continue it" }).click();
   await expect(studio.takes).toHaveCount(3, { timeout: COMPOSING_MS });

@@ -94,6 +94,13 @@ export class Studio {
     await field.blur();
   }
 
+  /** Opens what is folded away, if it is. */
+  async unfold(title: string): Promise<void> {
+    const fold = this.page.getByRole("button", { name: title });
+    if ((await fold.getAttribute("aria-expanded")) === "false") await fold.click();
+    await expect(fold).toHaveAttribute("aria-expanded", "true");
+  }
+
   async ask(bars: number, seed: number): Promise<void> {
     await this.tab("Make");
     await this.fill("Length in bars", bars);
