@@ -33,7 +33,8 @@ test("the music is seen and heard while it is composed, and pausing silences it"
   await studio.make(1, 3);
   await studio.rest();
   const seen = await watch(studio);
-  await studio.make(4, 7);
+  // Long enough that its first notes are heard before its last ones have come, on a fast machine too.
+  await studio.make(32, 7);
   const coming = (await seen()).filter(({ title }) => title === "A new take is coming");
   expect(new Set(coming.map(({ percent }) => percent)).size).toBeGreaterThan(3);
   expect(coming.some(({ playing, percent, loudness }) => playing && percent < 100 && loudness > HEARD)).toBe(true);
