@@ -106,7 +106,7 @@ def parse_chord(text: str, key: Key | None = None) -> Chord:
     match = re.fullmatch(r"([A-Ga-g])(##|bb|[#b♯♭]?)([^/]*)(?:/([A-Ga-g](?:##|bb|[#b♯♭]?)))?", text.strip())
     if not match:
         raise UserError(
-            f"chords={text!r}: that is no chord symbol; write a root A-G with # or b, such as C, F#m, Bb7 or D/F#, or a "
+            f"chords={text!r}: no chord symbol; write a root A-G with # or b, such as C, F#m, Bb7 or D/F#, or a "
             "Roman numeral, such as ii7 or V"
         )
     letter, accidental, quality, bass = match.groups()
