@@ -16,10 +16,16 @@ async function take(page: Page, name: string): Promise<void> {
 test("the first minute", async ({ studio, page }) => {
   test.setTimeout(400_000);
   await take(page, "open");
+  // Else the whole piece is there before its picture is taken.
+  const wire = await page.context().newCDPSession(page);
+  const slowly = (downloadThroughput: number) =>
+    wire.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput, uploadThroughput: -1 });
   await studio.ask(8, SEED);
+  await slowly(4_000);
   await page.getByRole("button", { name: "Generate" }).click();
   await expect.poll(async () => Number(await page.getByRole("progressbar").getAttribute("aria-valuenow")), { timeout: COMPOSING_MS }).toBeGreaterThan(45);
   await take(page, "generate");
+  await slowly(-1);
   await expect(studio.takes).toHaveCount(1, { timeout: 2 * COMPOSING_MS });
 
   await studio.tab("Change");
@@ -30,7 +36,7 @@ test("the first minute", async ({ studio, page }) => {
   await studio.unfold("How the model does it");
   await studio.fill("Variants", 1);
   await studio.fill("Seed", SEED);
-  await page.getByRole("heading", { name: "Fill in anew" }).scrollIntoViewIfNeeded();
+  await page.getByRole("heading", { name: "Compose bars anew" }).scrollIntoViewIfNeeded();
   await take(page, "choose");
   await page.getByRole("button", { name: "Infill bars 3 to 4" }).click();
   await expect(studio.takes).toHaveCount(2, { timeout: COMPOSING_MS });
