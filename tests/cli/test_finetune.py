@@ -99,7 +99,7 @@ def test_before_is_what_the_model_says_of_the_same_pieces_untrained(workshop):
     assert second["test"]["nats_per_note_before"] == pytest.approx(result["test"]["nats_per_note"], rel=1e-6)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", [pytest.param("full", marks=pytest.mark.slow), "lora"])
 def test_a_resumed_fine_tuning_ends_where_the_undisturbed_one_does(workshop, method):
     """The figure from before stays the base model's."""
     straight = run_of(fine_tune(workshop, f"finetune={method}", "trainer.max_epochs=3", "schedule=constant"))

@@ -13,7 +13,7 @@ BARS = ("data.segment.unit=bars", "data.segment.length=2", "data.segment.with_ne
 QUICK = ("piano_roll=false",)
 
 
-@pytest.fixture(scope="module", params=["vae", "vae_transformer"])
+@pytest.fixture(scope="module", params=[pytest.param("vae", marks=pytest.mark.slow), "vae_transformer"])
 def desk(request, tmp_path_factory) -> Path:
     """A folder with `my_midis`, two files of other lengths and a trained VAE."""
     folder = tmp_path_factory.mktemp("desk")

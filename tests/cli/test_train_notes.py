@@ -70,7 +70,7 @@ def test_evaluation_says_what_training_said(desk):
     assert (refused.code, len(refused.message.splitlines())) == (2, 1)
 
 
-@pytest.mark.parametrize("model", ["lstm", "transformer"])
+@pytest.mark.parametrize("model", ["lstm", pytest.param("transformer", marks=pytest.mark.slow)])
 def test_other_models_train_too(desk, model):
     done = run_command(desk, "train", "my_midis", *NOTES, f"model={model}", f"hydra.run.dir=outputs/train/{model}")
     assert done.code == 0, done
